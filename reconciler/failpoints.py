@@ -1,0 +1,56 @@
+"""Named places at which a test may stop, kill or break the program; inert in production.
+
+A failpoint is compiled in by name: ``failpoint("fs.catalog.rename.before")``. It does nothing unless
+the variable RECONCILER_FAILPOINTS arms that name when the process starts, as comma-separated
+``NAME=ACTION`` pairs; an optional ``@N`` after the name arms its N-th hit only:
+
+    fs.publish.before=kill        SIGKILL this process
+    fs.catalog.tmp.mid=EIO        raise OSError with that errno (any name of the errno module)
+    fs.ledger.intent.after@2=stop SIGSTOP this process (a paused lock holder)
+
+Names are `<store>.<step>.<moment>`; `NAMES` lists all of them, and a test holds it equal to the source.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+NAMES: frozenset[str] = frozenset()
+
+_VARIABLE = "RECONCILER_FAILPOINTS"
+
+
+def _armed(text: str) -> dict[str, tuple[int, str]]:
+    armed = {}
+    for pair in filter(None, text.split(",")):
+        name, _, action = pair.partition("=")
+        name, _, hit = name.partition("@")
+        armed[name] = (int(hit or 1), action)
+    return armed
+
+
+_plan = _armed(os.environ.get(_VARIABLE, ""))
+_hits: dict[str, int] = {}
+
+
+def failpoint(name: str) -> None:
+    """Do what is armed for this name at this hit; usually nothing.
+
+    Raises:
+        OSError: an errno name is armed.
+    """
+    if not _plan or name not in _plan:
+        return
+    _hits[name] = _hits.get(name, 0) + 1
+    wanted, action = _plan[name]
+    if _hits[name] != wanted:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        code = getattr(errno, action)
+        raise OSError(code, os.strerror(code), f"failpoint {name}")

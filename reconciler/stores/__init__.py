@@ -1,0 +1,1 @@
+"""The adapters: one package per live system, all behind `reconciler.stores.port`."""

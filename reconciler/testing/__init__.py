@@ -1,0 +1,1 @@
+"""Shipped test kit: the store contract suite, strategies, fault injection and sample builders."""
