@@ -14,11 +14,11 @@ Everything here is immutable. Nothing here reads a clock, a file, an environment
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, NewType
+from typing import Any, Final, NamedTuple, NewType, Protocol
 
 from reconciler.errors import InvalidInput, Problem
 
@@ -353,3 +353,18 @@ def merged(slots: Slots, changes: Iterable[Change]) -> Slots:
         else:
             result[change.slot] = change.after
     return result
+
+
+class Shape(Protocol):
+    """What a store kind's addresses mean for planning; pure, declared by its adapter."""
+
+    def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
+        """Cut the changes of one store into ordered steps.
+
+        Referenced things come before what refers to them on the way up, the exact reverse on the way
+        down, and deletes come last. Ties are broken by address, so equal input gives equal steps. Ids
+        are unique in the store and `after` holds the ids each step depends on.
+        """
+
+    def verb(self, kind: str, slot: str, before: Value | None, after: Value | None) -> str:
+        """The name of a change: publish, promote, roll back, move alias, …"""

@@ -1,0 +1,274 @@
+"""The ledger's record format, its hash chain and the inventory that follows from it.
+
+One ledger stands beside each store. A record has two documents, both canonical JSON: an *intent*,
+written before the first change, and an *outcome*, written after the last. The intent holds the sha256
+of the previous outcome, the outcome that of its intent; the sequence number rises by one and is the
+fence: writing an intent is put-if-absent, so the loser of a race knows before it has changed anything.
+
+The inventory (what is ours, and what we last saw it to be) is a fold over the records of applies from
+git. By-hand records never create ownership; they explain history.
+
+Adapters put and read the bytes; this module encodes, decodes, checks and folds. It does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from reconciler.canonical import canonical, sha256_digest
+from reconciler.errors import Corrupt
+from reconciler.model import NOTHING, Address, Change, Outcome, Slots, Step, StepResult, Value, merged
+
+INTENT_SCHEMA = "reconciler/ledger-intent/v1"
+OUTCOME_SCHEMA = "reconciler/ledger-outcome/v1"
+SEQUENCE_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Who changes a store, from which commit and why; everything of a record but the steps.
+
+    `by` is "git" or "hand"; `time` is Unix seconds (of the commit; by hand, SOURCE_DATE_EPOCH or the
+    clock). `intent` and `policy` are the digests of the plan and of the policy it was judged by.
+    `adopted` lists addresses that already were as declared and are ours from this record on.
+    """
+
+    by: str
+    time: int
+    tool: str
+    commit: str = ""
+    author: str = ""
+    reason: str = ""
+    owner: str = ""
+    ticket: str = ""
+    intent: str = ""
+    policy: str = ""
+    command: str = ""
+    adopted: tuple[tuple[Address, Slots], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One ledger record as read back. `results` is None while the run is unfinished.
+
+    `heads` holds the digests of the store's mutable heads after the run; a head that does not exist
+    is absent. `intent_sha` and `outcome_sha` are the chain's links.
+    """
+
+    seq: int
+    run: Run
+    steps: tuple[Step, ...]
+    results: tuple[StepResult, ...] | None
+    heads: Mapping[str, str]
+    intent_sha: str
+    outcome_sha: str | None
+
+    def applied_changes(self) -> Iterator[Change]:
+        """The changes of the steps that landed."""
+        landed = {r.step for r in self.results or () if r.outcome is Outcome.APPLIED}
+        for step in self.steps:
+            if step.id in landed:
+                yield from step.changes
+
+
+def file_name(seq: int, part: str) -> str:
+    """The name of one document of a record: ``00000000000000000001.intent.json``."""
+    return f"{seq:0{SEQUENCE_DIGITS}d}.{part}.json"
+
+
+def intent_bytes(*, seq: int, previous: str | None, identity: str, run: Run, steps: Sequence[Step]) -> bytes:
+    """The canonical bytes of an intent; `previous` is the digest of the previous outcome, None at first."""
+    return canonical(
+        {
+            "schema": INTENT_SCHEMA,
+            "seq": seq,
+            "previous": previous,
+            "store": identity,
+            "by": run.by,
+            "time": run.time,
+            "tool": run.tool,
+            "commit": run.commit,
+            "author": run.author,
+            "reason": run.reason,
+            "owner": run.owner,
+            "ticket": run.ticket,
+            "intent": run.intent,
+            "policy": run.policy,
+            "command": run.command,
+            "adopted": [[str(address), dict(slots)] for address, slots in run.adopted],
+            "steps": [step_to_json(step) for step in steps],
+        }
+    )
+
+
+def outcome_bytes(
+    *, seq: int, intent_sha: str, results: Sequence[StepResult], heads: Mapping[str, str]
+) -> bytes:
+    """The canonical bytes of an outcome."""
+    return canonical(
+        {
+            "schema": OUTCOME_SCHEMA,
+            "seq": seq,
+            "intent": intent_sha,
+            "heads": dict(heads),
+            "results": [
+                {
+                    "step": result.step,
+                    "outcome": result.outcome.value,
+                    "receipt": result.receipt,
+                    "problems": [str(problem) for problem in result.problems],
+                }
+                for result in results
+            ],
+        }
+    )
+
+
+def step_to_json(step: Step) -> dict[str, Any]:
+    """A step as it stands in ledgers."""
+    return {
+        "id": step.id,
+        "unit": step.unit,
+        "after": list(step.after),
+        "base": step.base,
+        "sources": {str(address): source for address, source in step.sources.items()},
+        "changes": [[str(c.address), c.slot, c.before, c.after] for c in step.changes],
+    }
+
+
+def _value(value: str | list[str] | None) -> Value | None:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _slots(slots: Mapping[str, str | list[str]]) -> Slots:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in slots.items()}
+
+
+def _address(text: str) -> Address:
+    return Address(*text.split("/", 2))
+
+
+def _step(store: str, item: Mapping[str, Any]) -> Step:
+    return Step(
+        id=item["id"],
+        store=store,
+        unit=item["unit"],
+        after=tuple(item["after"]),
+        base=item["base"],
+        sources={_address(address): source for address, source in item["sources"].items()},
+        changes=tuple(
+            Change(_address(address), slot, _value(before), _value(after))
+            for address, slot, before, after in item["changes"]
+        ),
+    )
+
+
+def _broken(seq: int, message: str, path: str) -> Corrupt:
+    return Corrupt.of(
+        "E_LEDGER_CHAIN",
+        f"record {seq} of the ledger {message}",
+        path=path,
+        fix="restore the ledger from a backup; the chain is never repaired silently",
+    )
+
+
+def read_record(
+    *, seq: int, store: str, previous: str | None, intent: bytes, outcome: bytes | None, where: str
+) -> Record:
+    """Decode one record and check its links.
+
+    Args:
+        seq: the number its file names carry.
+        store: the name under which the store is configured now.
+        previous: the digest of the previous outcome, None for the first record.
+        intent: the intent's bytes.
+        outcome: the outcome's bytes, None while the run is unfinished.
+        where: the ledger's place, for errors.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN, the record is not what the chain says.
+    """
+    try:
+        head = orjson.loads(intent)
+        steps = tuple(_step(store, item) for item in head["steps"])
+        run = Run(
+            adopted=tuple((_address(address), _slots(slots)) for address, slots in head["adopted"]),
+            **{name: head[name] for name in _RUN_FIELDS},
+        )
+        if head["schema"] != INTENT_SCHEMA or head["seq"] != seq or head["previous"] != previous:
+            raise _broken(seq, "does not follow the record before it", where)
+        intent_sha = sha256_digest(intent)
+        if outcome is None:
+            return Record(
+                seq=seq,
+                run=run,
+                steps=steps,
+                results=None,
+                heads={},
+                intent_sha=intent_sha,
+                outcome_sha=None,
+            )
+        tail = orjson.loads(outcome)
+        if tail["schema"] != OUTCOME_SCHEMA or tail["seq"] != seq or tail["intent"] != intent_sha:
+            raise _broken(seq, "has an outcome that belongs to another intent", where)
+        results = tuple(
+            StepResult(step=item["step"], outcome=Outcome(item["outcome"]), receipt=item["receipt"])
+            for item in tail["results"]
+        )
+        return Record(
+            seq=seq,
+            run=run,
+            steps=steps,
+            results=results,
+            heads=tail["heads"],
+            intent_sha=intent_sha,
+            outcome_sha=sha256_digest(outcome),
+        )
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _broken(seq, "cannot be read", where) from error
+
+
+_RUN_FIELDS = (
+    "by",
+    "time",
+    "tool",
+    "commit",
+    "author",
+    "reason",
+    "owner",
+    "ticket",
+    "intent",
+    "policy",
+    "command",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What is ours in one store: address → the slots that the last apply from git left there.
+
+    An address that an apply emptied stays, with `NOTHING`, so that its return is seen as drift.
+    """
+
+    recorded: Mapping[Address, Slots]
+
+    def owns(self, address: Address) -> bool:
+        """Whether the ledger's inventory holds this address."""
+        return bool(self.recorded.get(address))
+
+
+def inventory(records: Iterable[Record]) -> Inventory:
+    """Fold the records of applies from git, in order, to what is ours."""
+    recorded: dict[Address, Slots] = {}
+    for record in records:
+        if record.run.by != "git" or record.results is None:
+            continue
+        for address, slots in record.run.adopted:
+            recorded[address] = slots
+        for change in record.applied_changes():
+            recorded[change.address] = merged(recorded.get(change.address, NOTHING), (change,))
+    return Inventory(recorded)

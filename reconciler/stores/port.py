@@ -1,0 +1,147 @@
+"""The port: what a live system must offer, and the promises that an adapter makes.
+
+An adapter is bulk-first and streaming. It offers
+
+- `revision`: a cheap token over the mutable heads. Equal tokens mean that nothing was moved.
+- `snapshot`: everything selected, sorted by address, as one consistent reading. What cannot be read is
+  an error (`Unavailable`, `Corrupt`), never "absent"; one corrupt thing among many is an `Observed`
+  with problems. Reading writes nothing.
+- `commit`: compare every `before`, then do the steps in order, each all or nothing, with a ledger
+  record around them. Before the first write it raises (`Conflict`, `Corrupt`, `Denied`, `Unavailable`);
+  after it, it answers with one `StepResult` per step and never raises for a store fault.
+- `recover`: finish the run that a killed process left open; it may only shrink that run's work.
+- `history`: the ledger, oldest first, its chain checked.
+
+An adapter states its `Capabilities`; they gate the contract tests and are themselves tested. Its
+`Shape` (pure) cuts changes into the units that the store writes at once and names their verbs.
+
+Adding a live store is one package under `reconciler/stores/`, one line in `ADAPTERS`, one subclass of
+the shared contract suite and one row in the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from reconciler.errors import InvalidInput
+from reconciler.ledger import Record, Run
+from reconciler.model import Observed, Selection, Shape, Step, StepResult, StoreConfig
+
+Progress = Callable[[str], None]
+"""Told one plain line for each thing that takes long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an adapter's live system can and cannot do.
+
+    Attributes:
+        serialises_writers: a second writer waits for the first (a lock), it does not lose the race.
+        atomic_units: several units cannot be committed together; a plan is a sequence of steps.
+        deletes_content: the store can remove immutable content (garbage collection).
+        survives_reopen: what was committed is there through a second handle.
+    """
+
+    serialises_writers: bool
+    atomic_units: bool
+    deletes_content: bool
+    survives_reopen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What an adapter may know of the world: no adapter reads the environment or the clock.
+
+    Attributes:
+        root: the directory that relative locations and sources start from.
+        governance: bytes of the policy files by path, as read from the protected base.
+        lock_timeout: seconds to wait for another writer.
+        progress: told what takes long.
+    """
+
+    root: Path
+    governance: Mapping[str, bytes] = field(default_factory=dict)
+    lock_timeout: float = 60.0
+    progress: Progress = lambda _line: None
+
+
+class Store(Protocol):
+    """One live system behind the port."""
+
+    @property
+    def config(self) -> StoreConfig:
+        """Where it is, as declared."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its live system can do."""
+
+    def revision(self) -> str:
+        """A token over the mutable heads (catalog, alias, tags, ledger head, …)."""
+
+    def snapshot(self, selection: Selection) -> Iterator[Observed]:
+        """What is selected, sorted by address; absent addresses are left out.
+
+        Raises:
+            Unavailable: the store cannot be read.
+            Corrupt: a head that everything else depends on is broken.
+        """
+
+    def history(self) -> Iterator[Record]:
+        """The ledger's records, oldest first; the last one may be unfinished.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN.
+        """
+
+    def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
+        """Do the steps in order and record them; one result per step.
+
+        A step that fails leaves the later ones `NOT_STARTED`. No steps and something adopted adds the
+        record only; no steps and nothing adopted writes nothing.
+
+        Raises:
+            Conflict: a `before` does not hold; nothing was written.
+            Corrupt, Denied, InvalidInput: the new content is not acceptable; nothing was written.
+            Unavailable: the store cannot be written; nothing was written.
+            OutcomeUnknown: an unfinished run stands in the ledger and could not be finished.
+        """
+
+    def recover(self) -> tuple[StepResult, ...] | None:
+        """Finish the run that stands open in the ledger; None if there is none."""
+
+    def close(self) -> None:
+        """Let go of everything that is held."""
+
+
+class Adapter(Protocol):
+    """What a store package offers to the table below."""
+
+    SHAPE: Shape
+
+    def open_store(self, config: StoreConfig, surroundings: Surroundings) -> Store:
+        """Open one store; nothing is created before the first commit."""
+
+
+ADAPTERS: Mapping[str, str] = {
+    "memory": "reconciler.stores.memory",
+    "serving": "reconciler.stores.serving.store",
+}
+"""Store kind → module that offers `SHAPE` and `open_store`."""
+
+
+def adapter(kind: str) -> Adapter:
+    """The adapter of a store kind, imported when it is first needed.
+
+    Raises:
+        InvalidInput: E_STORE_KIND.
+    """
+    if kind not in ADAPTERS:
+        raise InvalidInput.of(
+            "E_STORE_KIND", "this kind of store is not known", got=kind, fix=f"one of {', '.join(ADAPTERS)}"
+        )
+    return cast("Adapter", import_module(ADAPTERS[kind]))
