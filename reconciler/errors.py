@@ -131,7 +131,7 @@ class ReconcilerError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     @classmethod
-    def of(  # noqa: PLR0913 - the parts of one sentence
+    def of(
         cls,
         code: str,
         message: str,

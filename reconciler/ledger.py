@@ -267,8 +267,7 @@ def inventory(records: Iterable[Record]) -> Inventory:
     for record in records:
         if record.run.by != "git" or record.results is None:
             continue
-        for address, slots in record.run.adopted:
-            recorded[address] = slots
+        recorded.update(record.run.adopted)
         for change in record.applied_changes():
             recorded[change.address] = merged(recorded.get(change.address, NOTHING), (change,))
     return Inventory(recorded)

@@ -367,4 +367,4 @@ class Shape(Protocol):
         """
 
     def verb(self, kind: str, slot: str, before: Value | None, after: Value | None) -> str:
-        """The name of a change: publish, promote, roll back, move alias, …"""
+        """The name of a change, such as publish, promote, roll back or move alias."""
