@@ -33,7 +33,8 @@ class Run:
     """Who changes a store, from which commit and why; everything of a record but the steps.
 
     `by` is "git" or "hand"; `time` is Unix seconds (of the commit; by hand, SOURCE_DATE_EPOCH or the
-    clock). `intent` and `policy` are the digests of the plan and of the policy it was judged by.
+    clock). `intent` and `policy` are the digests of what was planned and of the policy it was judged by,
+    `plan` that of the saved plan, which is single-use.
     `adopted` lists addresses that already were as declared and are ours from this record on.
     """
 
@@ -46,6 +47,7 @@ class Run:
     owner: str = ""
     ticket: str = ""
     intent: str = ""
+    plan: str = ""
     policy: str = ""
     command: str = ""
     adopted: tuple[tuple[Address, Slots], ...] = ()
@@ -97,6 +99,7 @@ def intent_bytes(*, seq: int, previous: str | None, identity: str, run: Run, ste
             "owner": run.owner,
             "ticket": run.ticket,
             "intent": run.intent,
+            "plan": run.plan,
             "policy": run.policy,
             "command": run.command,
             "adopted": [[str(address), dict(slots)] for address, slots in run.adopted],
@@ -242,6 +245,7 @@ _RUN_FIELDS = (
     "owner",
     "ticket",
     "intent",
+    "plan",
     "policy",
     "command",
 )

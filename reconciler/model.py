@@ -356,7 +356,16 @@ def merged(slots: Slots, changes: Iterable[Change]) -> Slots:
 
 
 class Shape(Protocol):
-    """What a store kind's addresses mean for planning; pure, declared by its adapter."""
+    """What a store kind's addresses mean for planning; pure, declared by its adapter.
+
+    Attributes:
+        permanent: the (kind, slot) pairs that a removal leaves in place: immutable content, which only
+            garbage collection deletes.
+        always: the (kind, key) pairs that every observation includes, because rules depend on them.
+    """
+
+    permanent: frozenset[tuple[str, str]]
+    always: tuple[tuple[str, str], ...]
 
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Cut the changes of one store into ordered steps.

@@ -1,0 +1,150 @@
+"""Compare a wish with an observation: two streams sorted by address, joined once.
+
+Decides, for one store, which slots must change, what already is as declared but not yet ours
+(adoption), and which of our things stand in the store without being declared any more (removal). A
+slot that a declaration does not name is not compared. Content that cannot be trusted is passed on as
+corrupt and never compared.
+
+Never reads anything: the caller gives declarations, observations and the inventory. Only what differs is
+kept, so that the cost in memory follows the change and not the catalog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.ledger import Inventory
+from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Shape, Slots
+
+
+@dataclass(slots=True)
+class Difference:
+    """What separates one store from the wish.
+
+    Attributes:
+        changes: slot changes, by address.
+        sources: where the bytes of an address come from, for those that change.
+        adopted: addresses (with the slots as they are) that the record will make ours.
+        removals: addresses of ours that are no longer declared, with no tombstone.
+        corrupt: observations of declared or owned addresses whose content is broken.
+        declarations: the declarations of the addresses that change.
+        observed: the observations of the addresses that change, and of those that are always observed.
+        unchanged: how many declarations are as they should be.
+        newly_ours: how many unchanged declarations were not in the inventory.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    sources: dict[Address, str] = field(default_factory=dict)
+    adopted: list[tuple[Address, Slots]] = field(default_factory=list)
+    removals: list[Address] = field(default_factory=list)
+    corrupt: list[Observed] = field(default_factory=list)
+    declarations: dict[Address, Declaration] = field(default_factory=dict)
+    observed: dict[Address, Slots] = field(default_factory=dict)
+    unchanged: int = 0
+    newly_ours: int = 0
+
+
+def joined(
+    declarations: Iterable[Declaration], observations: Iterable[Observed]
+) -> Iterator[tuple[Address, Declaration | None, Observed | None]]:
+    """Pair two streams that are sorted by address; a side without the address is None."""
+    wishes, sights = iter(declarations), iter(observations)
+    wish, sight = next(wishes, None), next(sights, None)
+    while wish is not None or sight is not None:
+        if wish is not None and (sight is None or wish.address < sight.address):
+            yield wish.address, wish, None
+            wish = next(wishes, None)
+        elif sight is not None and (wish is None or sight.address < wish.address):
+            yield sight.address, None, sight
+            sight = next(sights, None)
+        elif wish is not None:
+            yield wish.address, wish, sight
+            wish, sight = next(wishes, None), next(sights, None)
+
+
+def difference(
+    declarations: Iterable[Declaration],
+    observations: Iterable[Observed],
+    inventory: Inventory,
+    *,
+    shape: Shape,
+    everything_ours: bool,
+    recoverable: frozenset[str] = frozenset({"E_HALF_PUBLISHED"}),
+) -> Difference:
+    """Compare the declarations of one store with what was observed in it.
+
+    Args:
+        declarations: the wish, sorted by address.
+        observations: what was seen, sorted by address.
+        inventory: what is ours.
+        shape: the store kind's meaning of slots.
+        everything_ours: whether the store is declared authoritative.
+        recoverable: codes of problems that a publish with a source repairs.
+    """
+    result = Difference()
+    always = frozenset(shape.always)
+    for address, wish, sight in joined(declarations, observations):
+        if sight is not None and (address.kind, address.key) in always:
+            result.observed[address] = sight.slots
+        if wish is None:
+            if sight is not None and (everything_ours or inventory.owns(address)):
+                _undeclared(result, sight, shape)
+        elif sight is not None and sight.problems and not _repairs(wish, sight, recoverable):
+            result.corrupt.append(sight)
+        else:
+            _declared(result, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
+    return result
+
+
+def _repairs(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
+    return wish.source is not None and all(problem.code in recoverable for problem in sight.problems)
+
+
+def _undeclared(result: Difference, sight: Observed, shape: Shape) -> None:
+    changes = _removal(sight.address, sight.slots, shape)
+    if changes:
+        result.changes += changes
+        result.removals.append(sight.address)
+        result.observed[sight.address] = sight.slots
+
+
+def _removal(address: Address, slots: Slots, shape: Shape) -> list[Change]:
+    return [
+        Change(address, slot, slots[slot], None)
+        for slot in sorted(slots)
+        if (address.kind, slot) not in shape.permanent
+    ]
+
+
+def _declared(
+    result: Difference,
+    wish: Declaration,
+    live: Slots,
+    recorded: Mapping[Address, Slots],
+    shape: Shape,
+) -> None:
+    address, wanted = wish.address, wish.slots
+    if wanted:
+        changes = [
+            Change(address, slot, live.get(slot), value)
+            for slot, value in wanted.items()
+            if live.get(slot) != value
+        ]
+    else:
+        changes = _removal(address, live, shape)
+    if changes:
+        result.changes += changes
+        result.declarations[address] = wish
+        result.observed[address] = live
+        if wish.source is not None:
+            result.sources[address] = wish.source
+        moved = {change.slot for change in changes}
+        kept = {slot: value for slot, value in wanted.items() if slot not in moved}
+        if kept and recorded.get(address, NOTHING) != kept:
+            result.adopted.append((address, kept))
+        return
+    result.unchanged += 1
+    if wanted and recorded.get(address, NOTHING) != wanted:
+        result.adopted.append((address, wanted))
+        result.newly_ours += not recorded.get(address)

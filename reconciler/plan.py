@@ -1,0 +1,283 @@
+"""A plan: the ordered steps that would make the stores match the wish, as data that can be reviewed.
+
+A plan is a pure function of the wish, the observation, the policy and the tool version. It has two
+digests. The *intent* covers what would happen (steps with their before-values, adoptions, store
+identities, policy digest) and nothing else: it is what reviewers approve, and it stays equal when the
+commit, the clock or unrelated live values move. The *digest* seals the saved file, which also binds
+commit, tool version, issue time and expiry.
+
+This module builds, encodes, decodes and compares plans. It never reads a store or a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reconciler.canonical import canonical, parse_strict, sha256_digest
+from reconciler.diff import Difference
+from reconciler.errors import Corrupt, InvalidInput, Problem, Stale
+from reconciler.model import Address, Change, Depth, Finding, Shape, Slots, Step, StoreConfig
+
+SCHEMA = "reconciler/plan/v1"
+LIFETIME = 24 * 60 * 60
+"""Seconds for which a saved plan may be applied."""
+
+PLAN_LIMIT = 256 * 1024 * 1024
+_TOLERATED_SKEW = 5 * 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePlan:
+    """The part of a plan that concerns one store."""
+
+    config: StoreConfig
+    shape: Shape
+    steps: tuple[Step, ...]
+    adopted: tuple[tuple[Address, Slots], ...]
+    unchanged: int
+    newly_ours: int
+    depth: Depth
+
+    @property
+    def changes(self) -> Iterable[Change]:
+        """All changes of this store, in step order."""
+        return (change for step in self.steps for change in step.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Ordered steps for some stores, and what policy says of them."""
+
+    stores: tuple[StorePlan, ...]
+    commit: str
+    policy: str
+    tool: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change; adoption alone changes nothing in a store."""
+        return not any(part.steps for part in self.stores)
+
+    @cached_property
+    def intent(self) -> str:
+        """The digest of what would happen."""
+        return sha256_digest(
+            canonical(
+                {
+                    "schema": SCHEMA,
+                    "policy": self.policy,
+                    "stores": [
+                        {
+                            "identity": part.config.identity,
+                            "steps": [_step_intent(step) for step in part.steps],
+                            "adopted": [[str(address), dict(slots)] for address, slots in part.adopted],
+                        }
+                        for part in self.stores
+                        if part.steps or part.adopted
+                    ],
+                }
+            )
+        )
+
+    def summary(self) -> dict[str, int]:
+        """Counts of addresses by what happens to them."""
+        counts = {"create": 0, "update": 0, "delete": 0}
+        for part in self.stores:
+            kinds: dict[Address, set[str]] = {}
+            for change in part.changes:
+                kinds.setdefault(change.address, set()).update(change.actions)
+            for actions in kinds.values():
+                counts[actions.pop() if len(actions) == 1 else "update"] += 1
+        counts["noop"] = sum(part.unchanged for part in self.stores)
+        counts["adopted"] = sum(part.newly_ours for part in self.stores)
+        return counts
+
+    def to_json(self, *, issued: int) -> dict[str, Any]:
+        """The saved form; `digest` seals everything else in it."""
+        document: dict[str, Any] = {
+            "schema": SCHEMA,
+            "intent": self.intent,
+            "commit": self.commit,
+            "policy": self.policy,
+            "tool": self.tool,
+            "issued": issued,
+            "expires": issued + LIFETIME,
+            "stores": [
+                {"name": p.config.name, "identity": p.config.identity, "depth": p.depth.value}
+                for p in self.stores
+            ],
+            "summary": self.summary(),
+            "steps": [_step_json(step) for part in self.stores for step in part.steps],
+            "resource_changes": [item for part in self.stores for item in _resource_changes(part)],
+            "adopted": [str(address) for part in self.stores for address, _ in part.adopted],
+            "findings": [finding_json(finding) for finding in self.findings],
+        }
+        return {"digest": sha256_digest(canonical(document)), **document}
+
+
+def _step_intent(step: Step) -> list[Any]:
+    changes = [[str(c.address), c.slot, c.before, c.after] for c in step.changes]
+    sources = {str(address): source for address, source in step.sources.items()}
+    return [step.id, step.unit, list(step.after), changes, sources]
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {"id": step.id, "store": step.store, "unit": step.unit, "after": list(step.after)}
+
+
+def _resource_changes(part: StorePlan) -> Iterable[dict[str, Any]]:
+    for step in part.steps:
+        for address, changes in by_address(step.changes).items():
+            actions = {action for change in changes for action in change.actions}
+            yield {
+                "address": str(address),
+                "step": step.id,
+                "verb": verb(part.shape, changes),
+                "change": {
+                    "actions": sorted(actions) if len(actions) == 1 else ["update"],
+                    "before": {c.slot: c.before for c in changes if c.before is not None} or None,
+                    "after": {c.slot: c.after for c in changes if c.after is not None} or None,
+                },
+            }
+
+
+def by_address(changes: Iterable[Change]) -> dict[Address, list[Change]]:
+    """Changes grouped by address, in the order in which they come."""
+    groups: dict[Address, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.address, []).append(change)
+    return groups
+
+
+def verb(shape: Shape, changes: Sequence[Change]) -> str:
+    """The name of what happens to one address: the verb of its first changed slot."""
+    first = changes[0]
+    return shape.verb(first.address.kind, first.slot, first.before, first.after)
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """The stable keys of a finding."""
+    place = finding.place
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "subject": finding.subject,
+        "message": finding.message,
+        "path": place.path if place else "",
+        "line": place.line if place else 0,
+        "code": finding.code,
+        "fix": finding.fix,
+    }
+
+
+def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, depth: Depth) -> StorePlan:
+    """Order what separates one store from the wish.
+
+    Raises:
+        Corrupt: something declared or owned is broken; no plan can be trusted until it is repaired.
+    """
+    if difference.corrupt:
+        raise Corrupt(problem for sight in difference.corrupt for problem in sight.problems)
+    return StorePlan(
+        config=config,
+        shape=shape,
+        steps=tuple(shape.arrange(config.name, difference.changes, difference.sources)),
+        adopted=tuple(difference.adopted),
+        unchanged=difference.unchanged,
+        newly_ours=difference.newly_ours,
+        depth=depth,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedPlan:
+    """What a saved plan file says; its content was sealed and is intact."""
+
+    intent: str
+    digest: str
+    commit: str
+    policy: str
+    tool: str
+    issued: int
+    expires: int
+    stores: tuple[str, ...]
+    changes: Mapping[tuple[str, str], Any]
+
+    def check_age(self, now: int) -> None:
+        """Refuse a plan that is too old, or that comes from the future.
+
+        Raises:
+            Stale: E_PLAN_EXPIRED.
+        """
+        if not self.issued - _TOLERATED_SKEW <= now <= self.expires:
+            raise Stale.of(
+                "E_PLAN_EXPIRED",
+                "the plan is older than 24 hours, or its clock is ahead of this one",
+                fix="plan again",
+            )
+
+
+def read_saved(data: bytes, *, where: str) -> SavedPlan:
+    """Decode a saved plan and check its seal.
+
+    Raises:
+        InvalidInput: the file is not a plan.
+        Corrupt: E_PLAN_MISMATCH, the file was edited.
+    """
+    document = parse_strict(data, where=where, limit=PLAN_LIMIT)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
+    sealed = {name: value for name, value in document.items() if name != "digest"}
+    if sha256_digest(canonical(sealed)) != document.get("digest"):
+        raise Corrupt.of(
+            "E_PLAN_MISMATCH", "the plan file was edited after it was sealed", path=where, fix="plan again"
+        )
+    return SavedPlan(
+        **{name: document[name] for name in ("intent", "digest", "commit", "policy", "tool")},
+        issued=document["issued"],
+        expires=document["expires"],
+        stores=tuple(store["name"] for store in document["stores"]),
+        changes={(item["step"], item["address"]): item["change"] for item in document["resource_changes"]},
+    )
+
+
+def check_same(saved: SavedPlan, now: Plan) -> None:
+    """Refuse to apply anything but what was reviewed, naming each difference.
+
+    Raises:
+        Stale: E_PLAN_STALE.
+    """
+    if saved.intent == now.intent:
+        return
+    current = {
+        (item["step"], item["address"]): item["change"]
+        for part in now.stores
+        for item in _resource_changes(part)
+    }
+    problems = [
+        Problem(code="E_PLAN_STALE", path=address, message=_stale_sentence(step, before, after))
+        for (step, address) in sorted({*saved.changes, *current})
+        if (before := saved.changes.get((step, address))) != (after := current.get((step, address)))
+    ]
+    fix = "plan again and have the new plan reviewed"
+    if not problems:
+        problems = [
+            Problem(code="E_PLAN_STALE", message="the policy, the stores or what is adopted differ", fix=fix)
+        ]
+    raise Stale([*problems[:-1], _with_fix(problems[-1], fix)])
+
+
+def _with_fix(problem: Problem, fix: str) -> Problem:
+    return Problem(code=problem.code, message=problem.message, path=problem.path, fix=fix)
+
+
+def _stale_sentence(step: str, before: object, after: object) -> str:
+    if before is None:
+        return f"'{step}' would happen but was not in the reviewed plan"
+    if after is None:
+        return f"'{step}' was reviewed but would not happen any more"
+    return f"'{step}' would change something else than was reviewed"
