@@ -1,1 +1,163 @@
-"""The command line: the only place that knows clock, environment and terminal."""
+"""The command line: the only place that knows clock, environment and terminal.
+
+`COMMANDS` maps each command to the module that runs it. A module offers `add_arguments(parser)` and
+sets the parser's `run` default to a function ``(args, console) -> Exit``; it is imported only when its
+command is called, so that `--help` and `--version` stay instant.
+
+Every error ends here: one line each on standard error and the exit code of its class. An exception that
+is not ours is a bug; it leaves a report file and exit code 1, never a bare traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from reconciler import __version__
+from reconciler.cli.console import Console
+from reconciler.errors import Exit, InvalidInput, Problem, ReconcilerError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "validate": ("reconciler.cli.validate", "check the desired state; nothing is read from a store"),
+    "plan": ("reconciler.cli.plan", "show what apply would do"),
+    "apply": ("reconciler.cli.apply", "do what the plan says, and record it"),
+    "drift": ("reconciler.cli.drift", "compare the live stores with git and with the last record"),
+    "status": ("reconciler.cli.status", "say how far each dataset is, and what closes each gap"),
+    "history": ("reconciler.cli.history", "show the ledger: who changed what, from which commit, and why"),
+    "dataset": ("reconciler.cli.dataset", "list, inspect, verify, publish, pack and unpack datasets by hand"),
+    "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
+    "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
+}
+
+EPILOG = """\
+examples:
+  reconciler validate                     check desired/ at HEAD
+  reconciler plan --out plan.json         show and save what would change
+  reconciler apply plan.json              apply exactly that
+  reconciler drift --detailed-exitcode    2 when something is pending or moved
+
+exit codes: 0 done, 1 bug, 2 changes (--detailed-exitcode), 3 invalid input, 4 denied by policy,
+5 stale plan, 6 lost a race, 7 outcome unknown, 8 integrity failure, 9 safety limit,
+10 store unusable, 11 partly applied, 130/143 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours: exit code 3, one sentence, a fix."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            InvalidInput: E_USAGE.
+        """
+        raise InvalidInput.of("E_USAGE", message, fix=f"see '{self.prog} --help'")
+
+
+def build_parser(only: str | None = None) -> Parser:
+    """The parser, with the arguments of one command, or of all when `only` is None."""
+    parser = Parser(
+        prog="reconciler",
+        description="Keeps dataset catalogs and version tags the way git says they should be.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"reconciler {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        loaded = import_module(module) if only in {None, name} else None
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=(loaded.__doc__ or "").strip() if loaded else summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if loaded:
+            loaded.add_arguments(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    console = Console(output=_output_of(arguments), out=sys.stdout, err=sys.stderr)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(arguments, console)
+    except ReconcilerError as error:
+        console.problems(error.problems)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _stopped(console, Exit.INTERRUPTED)
+    except _Terminated:
+        return _stopped(console, Exit.TERMINATED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return Exit.DONE
+    except Exception as error:  # noqa: BLE001 - the last line of defence against a bare traceback
+        return _bug(console, error)
+
+
+def _run(arguments: Sequence[str], console: Console) -> int:
+    first = next((word for word in arguments if not word.startswith("-")), "")
+    args = build_parser(first).parse_args(arguments)
+    return int(args.run(args, console))
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminated(_signal: int, _frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _stopped(console: Console, code: Exit) -> Exit:
+    console.problems(
+        (
+            Problem(
+                code="E_INTERRUPTED",
+                message="stopped before the end; a run that had started stands open in the ledger",
+                fix="run 'reconciler apply' to finish it",
+            ),
+        )
+    )
+    return code
+
+
+def _output_of(arguments: Sequence[str]) -> str:
+    """The value of --output, known before parsing so that usage errors have the right form too."""
+    for index, word in enumerate(arguments):
+        if word == "--output" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if word.startswith("--output="):
+            return word.partition("=")[2]
+    return "text"
+
+
+def _bug(console: Console, error: Exception) -> Exit:
+    import tempfile  # noqa: PLC0415 - only when something is broken
+    import traceback  # noqa: PLC0415 - as above
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="reconciler-bug-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as report:
+        report.write(f"reconciler {__version__}\n")
+        report.writelines(traceback.format_exception(error))
+    console.problems(
+        (
+            Problem(
+                code="E_INTERNAL",
+                path=report.name,
+                message=f"a bug: {type(error).__name__}; the report is in this file",
+                fix="report it with that file",
+            ),
+        )
+    )
+    return Exit.INTERNAL

@@ -1,0 +1,57 @@
+"""The options that commands share, each added by one function so that it reads the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+
+FORMATS = ("text", "json", "markdown")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add `--output`."""
+    parser.add_argument(
+        "--output", choices=FORMATS, default="text", help="how to print the answer (default: text)"
+    )
+
+
+def add_desired(parser: argparse.ArgumentParser) -> None:
+    """Add what says where the desired state is read."""
+    parser.add_argument("--repo", metavar="DIR", help="the git repository (default: the one around here)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--ref", metavar="REF", help="the commit to read (default: HEAD)")
+    where.add_argument("--worktree", action="store_true", help="read the files as they are on disk")
+    parser.add_argument(
+        "--desired", metavar="PATH", default="desired", help="the desired state (default: desired)"
+    )
+
+
+def add_stores(parser: argparse.ArgumentParser) -> None:
+    """Add which stores, and how long to wait for another writer."""
+    parser.add_argument(
+        "--store", metavar="NAME", action="append", default=[], help="only this store; may be repeated"
+    )
+    parser.add_argument(
+        "--lock-timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="how long to wait for another writer (default: 60)",
+    )
+
+
+def add_detailed_exitcode(parser: argparse.ArgumentParser) -> None:
+    """Add `--detailed-exitcode`."""
+    parser.add_argument(
+        "--detailed-exitcode", action="store_true", help="exit 2 when there are changes or drift"
+    )
+
+
+def seconds(text: str) -> float:
+    """A number of seconds from 0 to one day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 24 * 60 * 60:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 to 86400, got {text!r}")
+    return value

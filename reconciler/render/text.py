@@ -1,0 +1,158 @@
+"""Plain text for a terminal and a log: plans, applies, drift and history.
+
+Says everything in the vocabulary of the model, one thing a line, largest unit first. Values of unknown
+origin are escaped. Colour and width are the console's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from reconciler.apply import ApplyReport
+from reconciler.drift import DriftReport
+from reconciler.errors import escaped
+from reconciler.ledger import Record
+from reconciler.model import Change, Finding, Outcome, Severity, Slots, Value
+from reconciler.plan import Plan, StorePlan, by_address, verb
+
+_SIGN = {"create": "+", "update": "~", "delete": "-"}
+_SHOWN = 40
+_DIGEST_SHOWN = 19
+
+
+def short(value: Value | None) -> str:
+    """A value as shown to people: digests shortened, nothing as a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, tuple):
+        return ", ".join(short(item) for item in value)
+    if value.startswith("sha256:") and len(value) > _DIGEST_SHOWN:
+        return value[:_DIGEST_SHOWN] + "…"
+    return escaped(value, 120)
+
+
+def plural(count: int, word: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _change_line(part: StorePlan, source: str | None, changes: Sequence[Change]) -> str:
+    address = changes[0].address
+    actions = {action for change in changes for action in change.actions}
+    sign = _SIGN[actions.pop()] if len(actions) == 1 else "~"
+    first = changes[0]
+    if first.before is None:
+        value = short(first.after)
+    elif first.after is None:
+        value = f"was {short(first.before)}"
+    else:
+        value = f"{short(first.before)} → {short(first.after)}"
+    origin = f"   from {escaped(source, 120)}" if source and first.slot == "artifact" else ""
+    return f"  {sign} {verb(part.shape, changes):<12} {escaped(address.key, 120)}   {value}{origin}"
+
+
+def finding_line(finding: Finding) -> str:
+    """One finding: severity, rule, subject, sentence, place, fix."""
+    place = f"  ({finding.place})" if finding.place else ""
+    fix = f"; fix: {finding.fix}" if finding.fix else ""
+    return f"  {finding.severity.value:<5} {finding.rule}: {finding.subject}: {finding.message}{place}{fix}"
+
+
+def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
+    """The plan as people read it; at most `limit` changes a store, the rest counted."""
+    lines: list[str] = []
+    for part in plan.stores:
+        if not part.steps and not part.newly_ours:
+            continue
+        lines.append(f"{part.config.name}  ({part.config.kind}, observed: {part.depth.value})")
+        shown = [
+            _change_line(part, step.sources.get(address), changes)
+            for step in part.steps
+            for address, changes in by_address(step.changes).items()
+        ]
+        lines += shown[:limit]
+        if len(shown) > limit:
+            lines.append(f"  … and {len(shown) - limit} more")
+        if part.newly_ours:
+            lines.append(f"  = adopt        {plural(part.newly_ours, 'address')} that already match")
+    if plan.findings:
+        lines.append("findings")
+        lines += [finding_line(finding) for finding in plan.findings]
+    lines.append(plan_summary(plan))
+    return "\n".join(lines)
+
+
+def plan_summary(plan: Plan) -> str:
+    """The closing lines of a plan: counts and the digest that reviewers approve."""
+    summary = plan.summary()
+    if plan.empty and not plan.findings and not summary["adopted"]:
+        return f"nothing to do   ({plural(summary['noop'], 'declaration')} checked)"
+    steps = sum(len(part.steps) for part in plan.stores)
+    counts = ", ".join(f"{summary[name]} to {name}" for name in ("create", "update", "delete"))
+    denials = sum(f.severity is Severity.DENY for f in plan.findings)
+    verdict = f", {plural(denials, 'denial')}" if denials else ""
+    return (
+        f"{plural(steps, 'step')}: {counts}; {summary['noop']} unchanged, adopted: {summary['adopted']}, "
+        f"{plural(len(plan.findings), 'finding')}{verdict}\nintent {plan.intent}"
+    )
+
+
+def apply_text(report: ApplyReport) -> str:
+    """Each step's outcome, receipt and problems."""
+    lines = []
+    for item in report.items:
+        result = item.result
+        receipt = f"   {short(result.receipt)}" if result.receipt else ""
+        lines.append(f"{item.store}  {result.outcome.value:<11} {item.step.id}{receipt}")
+        lines += [f"    {problem}" for problem in result.problems]
+    applied = sum(item.result.outcome is Outcome.APPLIED for item in report.items)
+    if report.items:
+        lines.append(f"{applied} of {plural(len(report.items), 'step')} applied")
+    elif report.recorded:
+        lines.append(f"adopted in {', '.join(report.recorded)}: recorded, nothing else written")
+    else:
+        lines.append("nothing to do")
+    return "\n".join(lines)
+
+
+def drift_text(report: DriftReport, *, limit: int = _SHOWN) -> str:
+    """Every address that is not in sync, then the counts and the depth they rest on."""
+    lines = []
+    for item in report.items[:limit]:
+        what = f" ({item.what})" if item.what else ""
+        detail = _drift_detail(item.wanted, item.live)
+        lines.append(f"  {item.verdict + what:<16} {escaped(str(item.address), 120)}{detail}")
+        lines += [f"      {problem}" for problem in item.problems]
+    if len(report.items) > limit:
+        lines.append(f"  … and {len(report.items) - limit} more")
+    lines += [f"  warning: {warning}" for warning in report.warnings]
+    counts = ", ".join(f"{count} {name}" for name, count in report.summary.items() if count)
+    lines.append(f"{counts or 'nothing declared, nothing found'}   (depth: {report.depth.value})")
+    return "\n".join(lines)
+
+
+def _drift_detail(wanted: Slots, live: Slots) -> str:
+    parts = [
+        f"{slot}: wanted {short(wanted.get(slot))}, live {short(live.get(slot))}"
+        for slot in sorted({*wanted, *live})
+        if wanted.get(slot) != live.get(slot)
+    ]
+    return "   " + "; ".join(parts) if parts else ""
+
+
+def history_text(store: str, records: Iterable[Record]) -> str:
+    """One block for each record: who, from which commit, why, and what became of the steps."""
+    lines = []
+    for record in records:
+        run = record.run
+        origin = f"commit {run.commit[:12]}" if run.commit else "by hand"
+        who = f"   {escaped(run.author, 80)}" if run.author else ""
+        why = f"   {escaped(run.reason, 120)}" if run.reason else ""
+        lines.append(f"{store} #{record.seq}   {origin}{who}{why}")
+        if run.command:
+            lines.append(f"    {escaped(run.command, 200)}")
+        outcomes = {result.step: result.outcome.value for result in record.results or ()}
+        lines += [f"    {outcomes.get(step.id, 'unfinished'):<11} {step.id}" for step in record.steps]
+        if run.adopted and not record.steps:
+            lines.append(f"    adopted     {plural(len(run.adopted), 'address')}")
+    return "\n".join(lines) if lines else f"{store}: no record yet"
