@@ -63,6 +63,7 @@ class DriftReport:
     summary: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
     items: list[DriftItem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    readable: bool = True
 
     def add(self, item: DriftItem) -> None:
         """Count and keep one item."""
@@ -85,6 +86,7 @@ def unreadable(
     report: DriftReport, declarations: Iterable[Declaration], problems: tuple[Problem, ...]
 ) -> None:
     """Add a store that could not be read: nothing is known of any of its addresses."""
+    report.readable = False
     for wish in declarations:
         report.add(
             DriftItem(

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 EPILOG = """\
-examples:
+for example:
   reconciler validate                     check desired/ at HEAD
   reconciler plan --out plan.json         show and save what would change
   reconciler apply plan.json              apply exactly that

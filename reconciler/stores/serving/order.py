@@ -37,6 +37,9 @@ LISTED: Final = "listed"
 LISTED_AT: Final = "listed at "
 BOUND: Final = "catalog"
 
+_NAMING: Final = frozenset({ARTIFACT, ENTRY, NAMED})
+"""Slots whose change gives the verb of an address; they come first in a step."""
+
 CATALOG_UNIT: Final = "catalog"
 PROMOTE_ID: Final = "promote"
 ROLL_BACK_ID: Final = "roll back"
@@ -55,7 +58,7 @@ class ServingShape:
         down: list[Change] = []
         aliases: dict[Address, list[Change]] = {}
         removed = {c.address for c in changes if c.slot == ENTRY and c.after is None}
-        for change in sorted(changes, key=lambda c: (c.address, c.slot)):
+        for change in sorted(changes, key=lambda c: (c.address, c.slot not in _NAMING, c.slot)):
             if change.address.kind == ALIAS:
                 aliases.setdefault(change.address, []).append(change)
             elif change.slot == ARTIFACT:

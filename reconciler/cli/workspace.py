@@ -1,0 +1,271 @@
+"""A repository and the stores it names, opened for one command.
+
+Puts the edges together: the tree at a commit becomes `Desired`, each store of `stores.yaml` becomes an
+open `Store`, and the two become a `Plan` with its findings. Commands ask it for values; it decides
+nothing that a pure module could decide. Environment variables that a location names are read here and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from reconciler import __version__
+from reconciler.diff import Difference, difference
+from reconciler.errors import InvalidInput, OutcomeUnknown
+from reconciler.ledger import Inventory, Record, Run, inventory
+from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
+from reconciler.plan import Plan, StorePlan, store_plan
+from reconciler.policy import Facts, evaluate, policy_digest
+from reconciler.stores.port import Store, Surroundings, adapter
+
+if TYPE_CHECKING:
+    from reconciler.cli.console import Console
+    from reconciler.desired.tree import Tree
+
+GOVERNANCE = (
+    "ops/datasets/freeze-policy.json",
+    "ops/datasets/promotion-rules.json",
+    "ops/datasets/publish-gates.json",
+    "ops/datasets/qc-thresholds.json",
+    "ops/datasets/rollback-policy.json",
+)
+"""The governance files that are read at the commit, where they exist."""
+
+TOOL = f"reconciler {__version__}"
+
+
+@dataclass(slots=True)
+class Opened:
+    """One open store, what its ledger says is ours, and the number of its last record."""
+
+    store: Store
+    shape: Shape
+    inventory: Inventory
+    last: Record | None
+
+    @property
+    def config(self) -> StoreConfig:
+        """Where it is."""
+        return self.store.config
+
+    def require_finished(self) -> None:
+        """Refuse to plan over a run that a killed process left open.
+
+        Raises:
+            OutcomeUnknown: E_UNFINISHED.
+        """
+        if self.last is not None and self.last.results is None:
+            raise OutcomeUnknown.of(
+                "E_UNFINISHED",
+                f"run {self.last.seq} of store {self.config.name} was stopped before its end",
+                path=self.config.name,
+                fix="run 'reconciler apply', which finishes it first",
+            )
+
+
+@dataclass(slots=True)
+class Workspace:
+    """The desired state of one commit and the stores that the command selected."""
+
+    root: Path
+    tree: Tree
+    desired: Desired
+    selected: tuple[StoreConfig, ...]
+    lock_timeout: float
+    progress: Console
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def open(cls, args: Namespace, console: Console, *, ref: str | None = None) -> Workspace:
+        """Read the desired state that the arguments name.
+
+        Raises:
+            InvalidInput: the desired state is not valid, or a store is not declared.
+        """
+        root, tree = open_tree(args, console, ref=ref)
+        try:
+            desired = load_desired(tree, args)
+        finally:
+            tree.close()
+        names = args.store or sorted(desired.stores)
+        for name in names:
+            if name not in desired.stores:
+                raise InvalidInput.of(
+                    "E_STORE_UNKNOWN",
+                    "no such store is declared",
+                    path="--store",
+                    got=name,
+                    fix=f"one of {', '.join(sorted(desired.stores)) or 'none: stores.yaml names no store'}",
+                )
+        selected = tuple(_located(desired.stores[name]) for name in dict.fromkeys(names))
+        return cls(root, tree, desired, selected, args.lock_timeout, console)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def opened(self, config: StoreConfig) -> Opened:
+        """Open one store and fold its ledger."""
+        kind = adapter(config.kind)
+        surroundings = Surroundings(
+            root=self.root,
+            governance=self.desired.governance,
+            lock_timeout=self.lock_timeout,
+            progress=self.progress.note,
+        )
+        store = kind.open_store(config, surroundings)
+        self._stack.callback(store.close)
+        return refreshed(store, kind.SHAPE)
+
+    def plan(self, opened: Mapping[str, Opened], depth: Depth = Depth.MANIFESTS) -> Plan:
+        """Compare the wish with the stores and judge the result; nothing is written.
+
+        Raises:
+            Corrupt: something declared or owned is broken.
+            OutcomeUnknown: E_UNFINISHED.
+        """
+        parts: list[StorePlan] = []
+        facts: list[Facts] = []
+        for config in self.selected:
+            one = opened[config.name]
+            one.require_finished()
+            found = self._difference(one, depth)
+            part = store_plan(config, one.shape, found, depth=depth)
+            parts.append(part)
+            facts.append(
+                Facts(
+                    desired=self.desired,
+                    plan=part,
+                    difference=found,
+                    inventory=one.inventory,
+                    missing_sources=frozenset(self._missing_sources(part)),
+                )
+            )
+        plan = Plan(
+            stores=tuple(parts),
+            commit=self.desired.commit,
+            policy=policy_digest(self.desired.governance),
+            tool=TOOL,
+        )
+        return replace(plan, findings=evaluate(facts))
+
+    def _difference(self, one: Opened, depth: Depth) -> Difference:
+        name = one.config.name
+        wishes = self.desired.of_store(name)
+        everything = name in self.desired.authoritative
+        addresses = None
+        if not everything:
+            addresses = frozenset(
+                (
+                    *(wish.address for wish in wishes),
+                    *one.inventory.recorded,
+                    *(Address(name, kind, key) for kind, key in one.shape.always),
+                )
+            )
+        seen = one.store.snapshot(Selection(addresses=addresses, depth=depth))
+        return difference(wishes, seen, one.inventory, shape=one.shape, everything_ours=everything)
+
+    def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
+        for step in part.steps:
+            for address, source in step.sources.items():
+                if not (self.root / source).exists():
+                    yield address
+
+    def run_of(self, plan: Plan, saved: str, command: str) -> Run:
+        """What the ledger says of an apply of this plan."""
+        metas = [meta for meta in self.desired.metas.values() if meta]
+        return Run(
+            by="git",
+            time=self.desired.commit_time,
+            tool=TOOL,
+            commit=self.desired.commit,
+            author=self.desired.author,
+            reason="; ".join(dict.fromkeys(meta.reason for meta in metas if meta.reason)),
+            owner="; ".join(dict.fromkeys(meta.owner for meta in metas if meta.owner)),
+            ticket="; ".join(dict.fromkeys(meta.ticket for meta in metas if meta.ticket)),
+            intent=plan.intent,
+            plan=saved,
+            policy=plan.policy,
+            command=command,
+        )
+
+
+def refreshed(store: Store, shape: Shape) -> Opened:
+    """Read a store's ledger: what is ours, and its last record."""
+    last: list[Record] = []
+
+    def noted() -> Iterator[Record]:
+        for record in store.history():
+            last[:] = [record]
+            yield record
+
+    ours = inventory(noted())
+    return Opened(store, shape, ours, last[0] if last else None)
+
+
+def open_tree(args: Namespace, console: Console, *, ref: str | None = None) -> tuple[Path, Tree]:
+    """The repository's root and the tree that the arguments name.
+
+    Raises:
+        InvalidInput: there is no repository, or the ref is not a commit.
+    """
+    from reconciler.desired.git import open_commit, repository_root  # noqa: PLC0415 - GitPython is slow to import
+    from reconciler.desired.worktree import open_worktree  # noqa: PLC0415 - as above
+
+    root = repository_root(Path(args.repo) if args.repo else Path.cwd())
+    if args.worktree:
+        return root, open_worktree(root, now=source_date_epoch())
+    return root, open_commit(root, ref or args.ref or "HEAD", warn=console.note)
+
+
+def load_desired(tree: Tree, args: Namespace) -> Desired:
+    """The desired state of a tree."""
+    from reconciler.desired.loader import load  # noqa: PLC0415 - the YAML and schema libraries
+
+    return load(tree, args.desired, governance_paths=GOVERNANCE)
+
+
+def source_date_epoch() -> int:
+    """Unix seconds for what has no commit time: SOURCE_DATE_EPOCH, else the clock.
+
+    Raises:
+        InvalidInput: E_ENV, the variable is not a number.
+    """
+    import time  # noqa: PLC0415 - the one place that reads the clock
+
+    text = os.environ.get("SOURCE_DATE_EPOCH")
+    if text is None:
+        return int(time.time())
+    if not text.isascii() or not text.isdigit():
+        raise InvalidInput.of("E_ENV", "SOURCE_DATE_EPOCH is not a number of seconds", got=text)
+    return int(text)
+
+
+def _located(config: StoreConfig) -> StoreConfig:
+    """Fill in the settings that name an environment variable."""
+    settings: dict[str, Any] = {}
+    for name, value in config.settings.items():
+        if isinstance(value, Mapping):
+            variable = value["env"]
+            if not os.environ.get(variable):
+                raise InvalidInput.of(
+                    "E_ENV",
+                    f"store {config.name} takes its {name} from a variable that is not set",
+                    path=config.place.path,
+                    line=config.place.line,
+                    got=variable,
+                    fix=f"set {variable}",
+                )
+            settings[name] = os.environ[variable]
+        else:
+            settings[name] = value
+    return replace(config, settings=settings)
