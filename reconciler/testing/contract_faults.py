@@ -1,0 +1,268 @@
+"""The part of the contract suite about other writers, faults and capabilities (see `contract`)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import pytest
+
+from reconciler.errors import Conflict, Exit, OutcomeUnknown, ReconcilerError, Unavailable
+from reconciler.model import Address, Change, Declaration, Outcome, Step
+from reconciler.plan import Plan
+from reconciler.stores.port import Store
+from reconciler.testing.contract_basics import Suite
+from reconciler.testing.faults import FaultyStore
+from reconciler.testing.harness import (
+    BY_GIT,
+    BY_HAND,
+    HUMAN_110,
+    HUMAN_111,
+    MOUSE_110,
+    Harness,
+    applied,
+    by_hand,
+    declared,
+    declared_alias,
+    live,
+    planned,
+    reconciled,
+    recorded,
+    removed,
+    steps_of,
+)
+
+
+class Concurrency(Suite):
+    """Other writers: the loser knows, nothing is lost, and what is unrelated does not matter."""
+
+    def test_stale_step_conflicts_and_writes_nothing(self, harness: Harness) -> None:
+        store = harness.open()
+        wishes = [declared(store, d, harness.build(d)) for d in (HUMAN_110, HUMAN_111)]
+        reconciled(store, [*wishes, declared_alias(store, HUMAN_110)])
+        stale = planned(store, [*wishes, removed(store, "alias", "latest")])
+        by_hand(harness.open(), [*wishes, declared_alias(store, HUMAN_111)])
+        before, records = harness.fingerprint(), recorded(store)
+        with pytest.raises(Conflict):
+            applied(store, stale)
+        assert (harness.fingerprint(), recorded(store)) == (before, records)
+
+    def test_replayed_step_conflicts(self, harness: Harness) -> None:
+        store = harness.open()
+        plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        applied(store, plan)
+        before = harness.fingerprint()
+        with pytest.raises(Conflict):
+            applied(store, plan)
+        assert (harness.fingerprint(), recorded(store)) == (before, 1)
+
+    def test_wrong_base_of_a_unit_conflicts(self, harness: Harness) -> None:
+        store = harness.open()
+        by_hand(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        (step,) = steps_of(planned(store, [removed(store, "dataset", HUMAN_110)]))
+        based = Step(
+            id=step.id, store=step.store, unit=step.unit, changes=step.changes, base="sha256:" + "0" * 64
+        )
+        before = harness.fingerprint()
+        with pytest.raises(Conflict):
+            store.commit([based], BY_HAND)
+        assert harness.fingerprint() == before
+
+    def test_unrelated_change_between_plan_and_apply_does_not_conflict(self, harness: Harness) -> None:
+        store = harness.open()
+        plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        by_hand(harness.open(), [declared(store, MOUSE_110, harness.build(MOUSE_110))])
+        assert applied(store, plan).exit_code is Exit.DONE
+        assert sorted(live(store)) == [f"dataset/{HUMAN_110}", f"dataset/{MOUSE_110}"]
+
+    def test_related_write_injected_just_before_ours_conflicts(self, harness: Harness) -> None:
+        store = harness.open()
+        wish = declared(store, HUMAN_110, harness.build(HUMAN_110))
+        other = FaultyStore(store, just_before_commit=lambda: by_hand(harness.open(), [wish]))
+        with pytest.raises(Conflict):
+            reconciled(other, [wish])
+        assert recorded(store) == 1
+
+    def test_unrelated_write_injected_just_before_ours_does_not_conflict(self, harness: Harness) -> None:
+        store = harness.open()
+        mouse = declared(store, MOUSE_110, harness.build(MOUSE_110))
+        other = FaultyStore(store, just_before_commit=lambda: by_hand(harness.open(), [mouse]))
+        report = reconciled(other, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        assert (report.exit_code, recorded(store)) == (Exit.DONE, 2)
+
+    def test_of_many_writers_of_one_step_one_wins(self, harness: Harness) -> None:
+        store = harness.open()
+        plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        start = threading.Barrier(8)
+
+        def write(_number: int) -> str:
+            handle = harness.open(lock_timeout=30.0)
+            start.wait()
+            try:
+                return "won" if applied(handle, plan).exit_code is Exit.DONE else "failed"
+            except Conflict:
+                return "lost"
+
+        with ThreadPoolExecutor(8) as pool:
+            ends = sorted(pool.map(write, range(8)))
+        assert (ends, recorded(store)) == (["lost"] * 7 + ["won"], 1)
+
+    def test_writers_of_different_steps_all_land(self, harness: Harness) -> None:
+        store = harness.open()
+        datasets = [f"{release}/homo_sapiens/GRCh38" for release in range(100, 106)]
+        plans = [planned(store, [declared(store, d, harness.build(d))]) for d in datasets]
+
+        def write(plan: Plan) -> Exit:
+            return applied(harness.open(lock_timeout=30.0), plan).exit_code
+
+        with ThreadPoolExecutor(6) as pool:
+            assert set(pool.map(write, plans)) == {Exit.DONE}
+        assert (sorted(live(store)), recorded(store)) == ([f"dataset/{d}" for d in datasets], 6)
+
+    def test_writer_waits_for_the_lock_and_then_says_who_was_faster(self, harness: Harness) -> None:
+        impatient = harness.open(lock_timeout=0.0)
+        if not impatient.capabilities.serialises_writers:
+            pytest.skip("this store does not serialise its writers")
+        plan = planned(impatient, [declared(impatient, HUMAN_110, harness.build(HUMAN_110))])
+        with ThreadPoolExecutor(1) as pool:
+            with harness.held():
+                with pytest.raises(Conflict) as refused:
+                    applied(impatient, plan)
+                patient = harness.open(lock_timeout=30.0)
+                waiting = pool.submit(applied, patient, plan)
+                assert (refused.value.code, recorded(impatient)) == ("E_LOCKED", 0)
+            assert waiting.result().exit_code is Exit.DONE
+
+
+class Failure(Suite):
+    """Faults: before or after but never between, and one more run converges."""
+
+    def test_fault_at_any_call_leaves_before_or_after_and_the_next_run_converges(
+        self, harness: Harness
+    ) -> None:
+        for call in range(1, 6):
+            system = harness.fresh()
+            store = system.open()
+            wishes = [declared(store, HUMAN_110, system.build(HUMAN_110)), declared_alias(store, HUMAN_110)]
+            faulty = FaultyStore(store, failing_call=call)
+            before = system.fingerprint()
+            try:
+                reconciled(faulty, wishes)
+            except Unavailable:
+                assert system.fingerprint() == before
+            reconciled(store, wishes)
+            assert steps_of(planned(store, wishes)) == ()
+
+    def test_fault_at_any_write_leaves_before_or_after_and_the_next_run_converges(
+        self, harness: Harness
+    ) -> None:
+        after = self._promoted(harness.fresh(), 0)
+        for write in count(1):
+            assert write < 200
+            if self._promoted(harness.fresh(), write, after) is after:
+                break
+
+    @staticmethod
+    def _promoted(
+        system: Harness, write: int, after: Mapping[str, bytes] | None = None
+    ) -> Mapping[str, bytes]:
+        """The fingerprint after a promotion; with a fault at one write, checked against an untroubled one.
+
+        Returns `after` itself when the fault was never reached.
+        """
+        store = system.open()
+        wish = declared(store, HUMAN_110, system.build(HUMAN_110))
+        store.commit(steps_of(planned(store, [wish]))[:1], BY_HAND)
+        before = dict(system.fingerprint())
+        if not write or after is None:
+            reconciled(store, [wish])
+            return system.fingerprint()
+        with system.failing(write) as fault:
+            outcome = _troubled(store, wish)
+        if not fault.fired:
+            return after
+        assert dict(system.fingerprint()) in (before, dict(after)) or outcome is Outcome.UNKNOWN
+        fresh = system.open()
+        reconciled(fresh, [wish])
+        assert system.fingerprint() == after
+        plan = planned(fresh, [wish])
+        assert (steps_of(plan), plan.stores[0].adopted) == ((), ())
+        assert all(record.results is not None for record in fresh.history())
+        return before
+
+    def test_lost_answer_is_unknown_and_the_next_plan_is_empty(self, harness: Harness) -> None:
+        store = harness.open()
+        wishes = [declared(store, HUMAN_110, harness.build(HUMAN_110)), declared_alias(store, HUMAN_110)]
+        with pytest.raises(OutcomeUnknown):
+            reconciled(FaultyStore(store, loses_answer=True), wishes)
+        assert steps_of(planned(store, wishes)) == ()
+
+    def test_damaged_dataset_is_never_promoted(self, harness: Harness) -> None:
+        store = harness.open()
+        wish = declared(store, HUMAN_110, harness.build(HUMAN_110))
+        steps = steps_of(planned(store, [wish]))
+        store.commit(steps[:1], BY_HAND)
+        harness.damage(HUMAN_110)
+        before, records = harness.fingerprint(), recorded(store)
+        with pytest.raises(ReconcilerError):
+            store.commit(steps[1:], BY_GIT)
+        assert (harness.fingerprint(), recorded(store)) == (before, records)
+
+    def test_recover_has_nothing_to_do_after_a_finished_run(self, harness: Harness) -> None:
+        store = harness.open()
+        reconciled(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        assert store.recover() is None
+
+
+def _troubled(store: Store, wish: Declaration) -> Outcome:
+    try:
+        report = reconciled(store, [wish])
+    except OutcomeUnknown:
+        return Outcome.UNKNOWN
+    except ReconcilerError:
+        return Outcome.FAILED
+    return report.items[0].result.outcome
+
+
+class Declared(Suite):
+    """The capabilities that an adapter declares are true."""
+
+    def test_adapter_that_serialises_writers_makes_them_wait(self, harness: Harness) -> None:
+        store = harness.open(lock_timeout=0.0)
+        plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        with harness.held():
+            if store.capabilities.serialises_writers:
+                with pytest.raises(Conflict):
+                    applied(store, plan)
+            else:
+                assert applied(store, plan).exit_code is Exit.DONE
+
+    def test_adapter_that_cannot_delete_content_refuses_to(self, harness: Harness) -> None:
+        store = harness.open()
+        build = harness.build(HUMAN_110)
+        by_hand(store, [declared(store, HUMAN_110, build)])
+        by_hand(store, [removed(store, "dataset", HUMAN_110)])
+        address = Address(store.config.name, "dataset", HUMAN_110)
+        step = Step(
+            id="delete",
+            store=store.config.name,
+            unit=f"dataset {HUMAN_110}",
+            changes=(Change(address, "artifact", build.digest, None),),
+        )
+        if store.capabilities.deletes_content:
+            assert store.commit([step], BY_HAND)[0].outcome is Outcome.APPLIED
+            assert live(store) == {}
+        else:
+            with pytest.raises(ReconcilerError):
+                store.commit([step], BY_HAND)
+            assert live(store) == {f"dataset/{HUMAN_110}": {"artifact": build.digest}}
+
+    def test_adapter_whose_writes_survive_shows_them_after_closing(self, harness: Harness) -> None:
+        store = harness.open()
+        assert store.capabilities.survives_reopen
+        reconciled(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
+        seen = live(store)
+        store.close()
+        assert live(harness.open()) == seen
