@@ -18,5 +18,7 @@ base=$(mktemp -d "$place/reconciler-test.XXXXXX")
 trap 'chmod -R u+rwX "$base"; rm -rf "$base"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+mkdir "$base/tmp"
+export TMPDIR="$base/tmp"
 
 .venv/bin/python -m pytest -n auto --basetemp="$base/pytest" "$@"
