@@ -88,7 +88,8 @@ def difference(
         if sight is not None and (address.kind, address.key) in always:
             result.observed[address] = sight.slots
         if wish is None:
-            if sight is not None and (everything_ours or inventory.owns(address)):
+            ours = everything_ours or inventory.owns(address)
+            if sight is not None and ours and address.kind not in shape.omittable:
                 _undeclared(result, sight, shape)
         elif sight is not None and sight.problems and not _repairs(wish, sight, recoverable):
             result.corrupt.append(sight)

@@ -169,6 +169,8 @@ class _Three:
             return self._declared(self.wish.slots)
         if not any((self.address.kind, slot) not in self.shape.permanent for slot in self.live):
             return "in_sync", ""
+        if self.wish is None and self.address.kind in self.shape.omittable:
+            return "unmanaged", ""
         if self.recorded:
             return ("pending", "") if self._holds(self.recorded) else ("drift", "moved")
         if self.recorded is not None or (self.claimed and self.wish is None):

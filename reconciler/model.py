@@ -361,10 +361,13 @@ class Shape(Protocol):
     Attributes:
         permanent: the (kind, slot) pairs that a removal leaves in place: immutable content, which only
             garbage collection deletes.
+        omittable: the kinds that git lets go of by not naming them: an omitted `latest` is not managed,
+            while any other thing of ours needs a tombstone.
         always: the (kind, key) pairs that every observation includes, because rules depend on them.
     """
 
     permanent: frozenset[tuple[str, str]]
+    omittable: frozenset[str]
     always: tuple[tuple[str, str], ...]
 
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:

@@ -49,6 +49,7 @@ class ServingShape:
     """The shape of a serving store (see `reconciler.model.Shape`)."""
 
     permanent: frozenset[tuple[str, str]] = frozenset({(DATASET, ARTIFACT)})
+    omittable: frozenset[str] = frozenset({ALIAS})
     always: tuple[tuple[str, str], ...] = ((ALIAS, LATEST),)
 
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:

@@ -1,0 +1,132 @@
+"""A real repository with this project's own examples, and the real command line run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+CLEAN = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": str(PROJECT),
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
+    "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The answer of a command run with --output json."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A git repository whose desired state the tests edit, commit and apply."""
+
+    root: Path
+
+    def git(self, *words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=self.root, env=CLEAN, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def commit(self, message: str) -> str:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.root / path
+        text = file.read_text()
+        assert old in text, f"{old!r} is not in {path}"
+        file.write_text(text.replace(old, new))
+
+    def run(self, *words: str, **environment: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "reconciler", *words],
+            cwd=self.root,
+            env={**CLEAN, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def ok(self, *words: str, **environment: str) -> Ran:
+        ran = self.run(*words, **environment)
+        assert ran.code == 0, f"{words}: exit {ran.code}\n{ran.out}\n{ran.err}"
+        return ran
+
+    def store(self, root: str = "var/serving") -> dict[str, bytes]:
+        """Every file of a store by path, but not the lock, which says who holds it."""
+        top = self.root / root
+        return {
+            str(path.relative_to(top)): path.read_bytes()
+            for path in sorted(top.rglob("*"))
+            if path.is_file() and path.name != "lock"
+        }
+
+    def catalog(self) -> list[str]:
+        """The ids that the live catalog lists."""
+        entries = json.loads((self.root / "var/serving/catalog.json").read_bytes())["datasets"]
+        return ["/".join(e["dataset"][part] for part in ("release", "species", "assembly")) for e in entries]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """This project's desired state, examples and governance files, committed; mouse 110 is published."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    for part in ("desired", "examples/builds", "ops"):
+        shutil.copytree(PROJECT / part, root / part)
+    (root / ".gitignore").write_text("/var/\n/plan.json\n")
+    repo = Repository(root)
+    repo.git("init", "-q", "-b", "main")
+    repo.commit("Declare the examples")
+    return repo
+
+
+@pytest.fixture
+def published(repository: Repository) -> Repository:
+    """The repository after the one dataset without a source was published by hand."""
+    repository.ok(
+        *("dataset", "publish", "--source-root", "examples/builds/mouse-110", "--store-root", "var/serving"),
+        *("--release", "110", "--species", "mus_musculus", "--assembly", "GRCm39"),
+        SOURCE_DATE_EPOCH="1760000000",
+    )
+    return repository
+
+
+@pytest.fixture
+def applied(published: Repository) -> Repository:
+    """The repository after its first apply."""
+    published.ok("apply", "--yes")
+    return published
