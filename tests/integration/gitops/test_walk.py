@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
-
 from tests.integration.gitops.conftest import Repository
 
 HUMAN = "desired/catalogs/human.yaml"
@@ -155,7 +153,8 @@ def test_alias_moves_before_its_dataset_is_rolled_back(applied: Repository) -> N
     start = text.index("  - id: 111/homo_sapiens/GRCh38")
     (applied.root / HUMAN).write_text(
         text[:start]
-        + "removed:\n  - {id: 111/homo_sapiens/GRCh38, reason: wrong build}\nlatest: 110/homo_sapiens/GRCh38\n"
+        + "removed:\n  - {id: 111/homo_sapiens/GRCh38, reason: wrong build}\n"
+        + "latest: 110/homo_sapiens/GRCh38\n"
     )
     applied.commit("Withdraw human 111")
     plan = applied.ok("plan", "--output", "json").document
@@ -280,9 +279,7 @@ def test_things_that_are_not_ours_stay_byte_equal(published: Repository) -> None
     assert (drift["summary"]["unmanaged"], drift["summary"]["in_sync"]) == (1, 4)
 
 
-def test_killed_apply_is_reported_by_plan_and_finished_by_the_next_apply(
-    published: Repository, tmp_path: Path
-) -> None:
+def test_killed_apply_is_reported_by_plan_and_finished_by_the_next_apply(published: Repository) -> None:
     killed = published.run("apply", "--yes", RECONCILER_FAILPOINTS="fs.catalog.rename.before=kill")
     assert killed.code == -9
     plan = published.run("plan")
@@ -348,7 +345,7 @@ def test_history_says_who_did_what_from_which_commit_and_why(applied: Repository
 
 
 def test_broken_ledger_chain_stops_everything(applied: Repository) -> None:
-    outcome = sorted((applied.root / "var/serving/.reconciler/ledger").glob("*.outcome.json"))[0]
+    outcome = min((applied.root / "var/serving/.reconciler/ledger").glob("*.outcome.json"))
     outcome.write_bytes(outcome.read_bytes().replace(b'"seq":1', b'"seq":1 '))
     for command in (("plan",), ("apply", "--yes"), ("history",), ("drift",)):
         ran = applied.run(*command)
