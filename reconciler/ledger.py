@@ -205,34 +205,31 @@ def read_record(
         if head["schema"] != INTENT_SCHEMA or head["seq"] != seq or head["previous"] != previous:
             raise _broken(seq, "does not follow the record before it", where)
         intent_sha = sha256_digest(intent)
-        if outcome is None:
-            return Record(
-                seq=seq,
-                run=run,
-                steps=steps,
-                results=None,
-                heads={},
-                intent_sha=intent_sha,
-                outcome_sha=None,
-            )
-        tail = orjson.loads(outcome)
-        if tail["schema"] != OUTCOME_SCHEMA or tail["seq"] != seq or tail["intent"] != intent_sha:
-            raise _broken(seq, "has an outcome that belongs to another intent", where)
-        results = tuple(
-            StepResult(step=item["step"], outcome=Outcome(item["outcome"]), receipt=item["receipt"])
-            for item in tail["results"]
-        )
+        results, heads = (None, {}) if outcome is None else _read_outcome(seq, intent_sha, outcome, where)
         return Record(
             seq=seq,
             run=run,
             steps=steps,
             results=results,
-            heads=tail["heads"],
+            heads=heads,
             intent_sha=intent_sha,
-            outcome_sha=sha256_digest(outcome),
+            outcome_sha=None if outcome is None else sha256_digest(outcome),
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise _broken(seq, "cannot be read", where) from error
+
+
+def _read_outcome(
+    seq: int, intent_sha: str, outcome: bytes, where: str
+) -> tuple[tuple[StepResult, ...], Mapping[str, str]]:
+    tail = orjson.loads(outcome)
+    if tail["schema"] != OUTCOME_SCHEMA or tail["seq"] != seq or tail["intent"] != intent_sha:
+        raise _broken(seq, "has an outcome that belongs to another intent", where)
+    results = tuple(
+        StepResult(step=item["step"], outcome=Outcome(item["outcome"]), receipt=item["receipt"])
+        for item in tail["results"]
+    )
+    return results, tail["heads"]
 
 
 _RUN_FIELDS = (
