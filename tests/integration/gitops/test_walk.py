@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+
 from tests.integration.gitops.conftest import Repository
 
 HUMAN = "desired/catalogs/human.yaml"
