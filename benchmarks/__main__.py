@@ -1,0 +1,52 @@
+"""All benchmarks, one after the other; exit code 1 when a goal was missed.
+
+`--record` also puts the figures into `benchmarks/README.md`. What the first two build is shared: it is
+written once, used twice and then removed, unless `--worlds DIR` keeps it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import contention, hashing, noop_plan, promote_1000, startup
+from benchmarks.report import Report, finish, record
+from benchmarks.serving_world import World, world_in
+
+
+def reports(world: World, scratch: Path, peer_python: str) -> Iterator[Report]:
+    """Each benchmark's report as soon as it is there."""
+    yield startup.measure(20)
+    yield hashing.measure(scratch)
+    yield contention.measure(scratch)
+    yield noop_plan.measure(world, peer_python=peer_python)
+    yield promote_1000.measure(world)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run everything."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", allow_abbrev=False)
+    parser.add_argument("--record", action="store_true", help="put the figures into benchmarks/README.md")
+    parser.add_argument("--worlds", type=Path, help="keep what is built here, and use it again")
+    parser.add_argument("--peer-python", default=sys.executable, help="the Python that has octoDNS")
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
+        world = world_in(args.worlds or Path(scratch), lines=1010, releases=100, unlisted=10)
+        done: list[Report] = []
+
+        def kept() -> Iterator[Report]:
+            for report in reports(world, Path(scratch), args.peer_python):
+                done.append(report)
+                yield report
+
+        code = finish(kept())
+    if args.record:
+        record(done)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
