@@ -25,10 +25,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from reconciler import __version__
-from reconciler.canonical import canonical, sha256_digest, sha256_hex, struct_order
+from reconciler.canonical import canonical, sha256_digest, sha256_hex
 from reconciler.errors import InvalidInput, ReconcilerError
 from reconciler.model import DatasetId, Digest
 from reconciler.stores.serving import contents
+from reconciler.stores.serving.lock_files import (
+    Publication,
+    Published,
+    encode_immutable,
+    encode_lock,
+    encode_state,
+    encode_transitions,
+)
 from reconciler.testing import sample_documents as documents
 from reconciler.testing.fasta import Contig, read_fasta
 from reconciler.testing.gff3 import Annotation, read_gff3
@@ -140,7 +148,7 @@ def minimal_dataset(
     manifest = documents.sealed(document)
     files = {contents.MANIFEST: manifest, contents.ARTIFACT: artifact}
     if stage is Stage.PUBLISHED:
-        files |= _store_files(dataset, sha256_hex(manifest), checksums.sqlite)
+        files |= _store_files(dataset, Published(sha256_hex(manifest), checksums.sqlite))
     else:
         files |= inputs
         quality = canonical(documents.quality_report(annotation))
@@ -254,23 +262,14 @@ def _minimal(genes: int) -> tuple[Annotation, tuple[Contig, ...], Mapping[str, b
     return annotation, contigs, inputs, smallest_database(rows, {"schema_version": str(SCHEMA_VERSION)})
 
 
-def _store_files(dataset: DatasetId, manifest: str, artifact: str) -> dict[str, bytes]:
+def _store_files(dataset: DatasetId, published: Published) -> dict[str, bytes]:
     """What the reference's publish adds to the two files (contract 2.5, 2.6), at a fixed time."""
-    hashes = {"manifest_sha256": manifest, "sqlite_sha256": artifact}
-    head = {"dataset": dict(dataset._asdict()), "schema_version": 1}
-    moved = {
-        **head,
-        "reason": "manifest-validated-publish",
-        "transition_at": "1714592400",
-        "transition_by": "atlas-store",
-    }
+    publication = Publication(dataset, published, "1714592400")
     return {
-        contents.LOCK: struct_order(hashes),
-        contents.IMMUTABLE: canonical({**head, **hashes, "immutability": "published"}),
-        contents.LIFECYCLE_TRANSITIONS: canonical(
-            [{**moved, **hashes, "from_state": "draft", "to_state": "published"}]
-        ),
-        contents.LIFECYCLE_STATE: canonical({**moved, "state": "published", "transition_count": 1}),
+        contents.LOCK: encode_lock(published),
+        contents.IMMUTABLE: encode_immutable(dataset, published),
+        contents.LIFECYCLE_TRANSITIONS: encode_transitions(publication),
+        contents.LIFECYCLE_STATE: encode_state(publication),
     }
 
 

@@ -17,16 +17,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from typing import Any, BinaryIO, NamedTuple
 
-from reconciler.canonical import canonical, parse_strict, sha256_digest, sha256_hex, struct_order
-from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, ReconcilerError, Unavailable
+from reconciler.canonical import canonical, parse_strict, sha256_digest, sha256_hex
+from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Unavailable
 from reconciler.model import DatasetId, Digest
 from reconciler.stores.serving import contents
+from reconciler.stores.serving.files import open_file
+from reconciler.stores.serving.lock_files import Published, encode_lock
+from reconciler.stores.serving.manifest import Manifest, parse_manifest
 from reconciler.stores.serving.tar_stream import (
     END,
     Header,
@@ -112,9 +115,18 @@ def write_pack(dirfd: int, pack: BinaryIO, *, dataset: DatasetId, where: str) ->
         InvalidInput: E_PACK_FILE, a file is missing or its name cannot stand in a pack; E_IDENTITY.
         Corrupt: E_PACK_HASH, the main artifact is not the one that the manifest names.
         LimitExceeded: E_PACK_LIMIT, the dataset has too many files.
-        Unavailable: E_PACK_CHANGED, a file changed while it was read.
+        Unavailable: E_PACK_CHANGED, a file changed while it was read; E_PACK_IO, a read or write failed.
     """
-    return _Packer(dirfd, pack, where).write(dataset)
+    try:
+        return _Packer(dirfd, pack, where).write(dataset)
+    except OSError as error:
+        raise Unavailable.of(
+            "E_PACK_IO",
+            "the dataset cannot be read, or its pack cannot be written",
+            path=where,
+            got=error.strerror,
+            fix="check rights and free space, and pack again",
+        ) from error
 
 
 def verify_pack(pack: BinaryIO, *, expect: Digest | None = None, where: str = "pack") -> PackReport:
@@ -173,19 +185,19 @@ class _Packer:
         others = [path for path in self._paths() if path not in {contents.MANIFEST, contents.ARTIFACT}]
         with self._open(contents.MANIFEST) as handle:
             manifest = handle.read(_DOCUMENT_LIMIT + 1)
-        document = _Manifest.of(manifest, f"{self._where}/{contents.MANIFEST}", InvalidInput)
-        if document.dataset != dataset:
+        document = parse_manifest(manifest, f"{self._where}/{contents.MANIFEST}")
+        if document.id != dataset:
             raise InvalidInput.of(
                 "E_IDENTITY",
                 f"the manifest is not that of {dataset}",
                 path=f"{self._where}/{contents.MANIFEST}",
-                got=str(document.dataset),
+                got=str(document.id),
                 fix="pack the dataset under the id that its manifest names",
             )
         files = [PackedFile(contents.MANIFEST, len(manifest), sha256_hex(manifest))]
         self._document("manifest.json", manifest)
         artifact = self._copy("gene_summary.sqlite", contents.ARTIFACT)
-        if artifact.sha256 != document.checksums.get("sqlite_sha256"):
+        if artifact.sha256 != document.checksums.sqlite_sha256:
             raise Corrupt.of(
                 "E_PACK_HASH",
                 "the main artifact is not the one that the manifest names",
@@ -194,7 +206,7 @@ class _Packer:
                 fix="run `reconciler dataset verify` and build the dataset again",
             )
         files.append(artifact)
-        self._document("manifest.lock", _lock(files[0].sha256, artifact.sha256))
+        self._document("manifest.lock", encode_lock(Published(files[0].sha256, artifact.sha256)))
         listed = [self._hashed(path) for path in others]
         self._document(INDEX, _index(dataset, listed))
         for item in listed:
@@ -229,20 +241,14 @@ class _Packer:
 
     @contextmanager
     def _open(self, path: str) -> Iterator[FileIO]:
-        directory, _, name = path.rpartition("/")
-        try:
-            parent = _open_directory(self._dirfd, directory)
-            try:
-                handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            finally:
-                os.close(parent)
-        except OSError as error:
+        handle = open_file(self._dirfd, path, self._where)
+        if handle is None:
             raise InvalidInput.of(
                 "E_PACK_FILE",
-                f"cannot be read: {error.strerror}",
+                "the dataset lacks this file",
                 path=f"{self._where}/{path}",
-                fix="pack a complete build root or published dataset",
-            ) from error
+                fix="pack a complete build root or a published dataset",
+            )
         with FileIO(handle) as stream:
             yield stream
 
@@ -298,33 +304,33 @@ class _Unpacker:
         digest = Digest(sha256_digest(manifest))
         if expect is not None and digest != expect:
             refuse("E_PACK_EXPECT", "the pack carries another manifest than expected", self.where, digest)
-        document = _Manifest.of(manifest, f"{self.where}:manifest.json", Corrupt)
-        if dataset is not None and document.dataset != dataset:
+        document = _corrupt_manifest(manifest, f"{self.where}:manifest.json")
+        if dataset is not None and document.id != dataset:
             raise InvalidInput.of(
                 "E_IDENTITY",
                 f"the pack is not one of {dataset}",
                 path=self.where,
-                got=str(document.dataset),
+                got=str(document.id),
                 fix="give the pack of this dataset",
             )
         self._hand_out(contents.MANIFEST, iter([manifest]))
         artifact = self._artifact(stream, document)
         lock = self._text(self._next(stream, "manifest.lock"))
-        if lock != _lock(sha256_hex(manifest), artifact.sha256):
+        if lock != encode_lock(Published(sha256_hex(manifest), artifact.sha256)):
             refuse("E_PACK_LOCK", "manifest.lock does not match the two files before it", self.where)
         by_reference = self._listed(stream, document)
         return PackReport(
-            dataset=document.dataset,
+            dataset=document.id,
             manifest=digest,
             files=tuple(self.files),
             expected=expect is not None,
             by_reference=by_reference,
         )
 
-    def _artifact(self, stream: Iterator[Member], document: _Manifest) -> PackedFile:
+    def _artifact(self, stream: Iterator[Member], document: Manifest) -> PackedFile:
         member = self._next(stream, "gene_summary.sqlite")
         artifact = self._hand_out(contents.ARTIFACT, member.chunks())
-        if artifact.sha256 != document.checksums.get("sqlite_sha256"):
+        if artifact.sha256 != document.checksums.sqlite_sha256:
             refuse(
                 "E_PACK_HASH",
                 "gene_summary.sqlite is not the file that the manifest names",
@@ -333,17 +339,16 @@ class _Unpacker:
             )
         return artifact
 
-    def _listed(self, stream: Iterator[Member], document: _Manifest) -> bool:
+    def _listed(self, stream: Iterator[Member], document: Manifest) -> bool:
         """Hand out what the index lists; says whether there was no index."""
         member = self._take(stream)
         if member is None:
             return True
         if member.name != INDEX:
             refuse("E_PACK_UNLISTED", "no index lists this member", self.where, member.name)
-        listed = _parse_index(self._text(member), document.dataset, f"{self.where}:{INDEX}")
+        listed = _parse_index(self._text(member), document.id, f"{self.where}:{INDEX}")
         for item in listed:
-            bound = document.checksums.get(_INPUTS.get(item.path, ""), item.sha256)
-            if bound != item.sha256:
+            if getattr(document.checksums, _INPUTS.get(item.path, ""), item.sha256) != item.sha256:
                 refuse(
                     "E_PACK_HASH", "an input is not the one that the manifest names", self.where, item.path
                 )
@@ -401,33 +406,12 @@ class _Unpacker:
         return item
 
 
-class _Manifest(NamedTuple):
-    """What a pack needs of the artifact manifest; the full rules are the verification's."""
-
-    dataset: DatasetId
-    checksums: Mapping[str, str]
-
-    @classmethod
-    def of(cls, data: bytes, where: str, error: type[ReconcilerError]) -> _Manifest:
-        try:
-            document = parse_strict(data, where=where, limit=_DOCUMENT_LIMIT)
-        except InvalidInput as refused:
-            raise error(refused.problems) from refused
-        try:
-            names = document["dataset"]
-            dataset = DatasetId.parse("/".join((names["release"], names["species"], names["assembly"])))
-            return cls(dataset, {name: str(value) for name, value in document["checksums"].items()})
-        except (KeyError, TypeError, AttributeError, InvalidInput) as wrong:
-            raise error.of(
-                "E_PACK_MANIFEST",
-                "the manifest names no dataset or no checksums",
-                path=where,
-                fix="pack a dataset whose manifest passes `reconciler dataset validate`",
-            ) from wrong
-
-
-def _lock(manifest: str, artifact: str) -> bytes:
-    return struct_order({"manifest_sha256": manifest, "sqlite_sha256": artifact})
+def _corrupt_manifest(data: bytes, where: str) -> Manifest:
+    """The manifest in a pack: what is wrong with it is the pack's fault, not the caller's."""
+    try:
+        return parse_manifest(data, where)
+    except InvalidInput as refused:
+        raise Corrupt(refused.problems) from refused
 
 
 def _index(dataset: DatasetId, files: list[PackedFile]) -> bytes:
@@ -463,19 +447,6 @@ def _listable(path: str) -> bool:
         and path not in reserved
         and not path.rpartition("/")[2].startswith(".")
     )
-
-
-def _open_directory(dirfd: int, path: str) -> int:
-    """A directory below `dirfd`, opened part by part without following a link."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.dup(dirfd)
-    for part in path.split("/"):
-        try:
-            inner = os.open(part, flags, dir_fd=handle)
-        finally:
-            os.close(handle)
-        handle = inner
-    return handle
 
 
 def _discard(_path: str, content: Iterator[bytes]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
-from reconciler.errors import Corrupt
+from reconciler.errors import Corrupt, Unavailable
 
 BLOCK = 512
 NAME_LIMIT = 100
@@ -108,7 +108,7 @@ class Member:
             Corrupt: E_TAR_TRUNCATED.
         """
         while self._left:
-            piece = self._pack.read(min(self._left, _CHUNK))
+            piece = _read(self._pack, min(self._left, _CHUNK), self._where)
             if not piece:
                 refuse("E_TAR_TRUNCATED", "the pack ends inside a member", self._where, self.name)
             self._left -= len(piece)
@@ -119,7 +119,7 @@ class Member:
         for _ in self.chunks():
             pass
         wanted = padding(self.size)
-        found = read_exactly(self._pack, len(wanted))
+        found = _read_exactly(self._pack, len(wanted), self._where)
         if len(found) < len(wanted):
             refuse("E_TAR_TRUNCATED", "the pack ends inside a member", self._where, self.name)
         if found != wanted:
@@ -135,10 +135,11 @@ def members(pack: BinaryIO, where: str) -> Iterator[Member]:
 
     Raises:
         Corrupt: any E_TAR code.
+        Unavailable: E_PACK_IO.
     """
     seen: set[str] = set()
     first = True
-    while (block := read_exactly(pack, BLOCK)) != END[:BLOCK]:
+    while (block := _read_exactly(pack, BLOCK, where)) != END[:BLOCK]:
         if first:
             _check_format(block, where)
             first = False
@@ -151,28 +152,37 @@ def members(pack: BinaryIO, where: str) -> Iterator[Member]:
         member.finish()
     if first:
         refuse("E_TAR_FORMAT", "the pack has no member", where)
-    second = read_exactly(pack, BLOCK)
+    second = _read_exactly(pack, BLOCK, where)
     if len(second) < BLOCK:
         refuse("E_TAR_TRUNCATED", "the pack lacks its second zero block", where)
-    if second != END[BLOCK:] or pack.read(1):
+    if second != END[BLOCK:] or _read(pack, 1, where):
         refuse("E_TAR_TRAILING", "something follows the end of the pack", where)
-
-
-def read_exactly(stream: BinaryIO, size: int) -> bytes:
-    """`size` bytes, or fewer at the end of the stream."""
-    pieces = []
-    while size:
-        piece = stream.read(size)
-        if not piece:
-            break
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
 
 
 def refuse(code: str, message: str, where: str, got: str | None = None) -> NoReturn:
     """Raise Corrupt for a pack."""
     raise Corrupt.of(code, message, path=where, got=got, fix=_FIX)
+
+
+def _read(stream: BinaryIO, size: int, where: str) -> bytes:
+    try:
+        return stream.read(size)
+    except OSError as error:
+        raise Unavailable.of(
+            "E_PACK_IO", "the pack cannot be read", path=where, got=error.strerror, fix="read it again"
+        ) from error
+
+
+def _read_exactly(stream: BinaryIO, size: int, where: str) -> bytes:
+    """`size` bytes, or fewer at the end of the stream."""
+    pieces = []
+    while size:
+        piece = _read(stream, size, where)
+        if not piece:
+            break
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
 
 
 def _check_format(block: bytes, where: str) -> None:
