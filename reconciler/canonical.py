@@ -26,8 +26,9 @@ from reconciler.errors import InvalidInput
 
 MAX_DEPTH = 64
 MAX_INTEGER = 2**53
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+_QUOTE = ord('"')
+# Possessive, and an open string runs to the end: hostile text costs one pass, never a second look.
+_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def canonical(document: object) -> bytes:
@@ -130,8 +131,10 @@ def _check_depth(data: bytes, where: str) -> None:
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", data)):
-        depth += 1 if bracket.group() in b"[{" else -1
+    for token in _BRACKET.finditer(data):
+        if data[token.start()] == _QUOTE:
+            continue
+        depth += 1 if token.group() in b"[{" else -1
         if depth > MAX_DEPTH:
             _refuse("E_JSON_DEPTH", f"nesting is deeper than {MAX_DEPTH}", where)
 
