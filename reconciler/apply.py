@@ -72,7 +72,7 @@ def apply_plan(plan: Plan, stores: Mapping[str, Store], run_of: Callable[[StoreP
     Args:
         plan: recomputed just before; its findings decide.
         stores: the open stores by name.
-        run_of: what the ledger record of a store says of this run.
+        run_of: what the ledger record of a store says of this run; what is adopted comes from the plan.
 
     Raises:
         Denied: policy denies; nothing was written.
@@ -83,15 +83,17 @@ def apply_plan(plan: Plan, stores: Mapping[str, Store], run_of: Callable[[StoreP
         raise refusal
     items: list[Applied] = []
     recorded: list[str] = []
-    stopped = False
+    started = stopped = False
     for part in plan.stores:
         if not part.steps and not part.adopted:
             continue
         if stopped:
             results = _all(part, Outcome.NOT_STARTED)
         else:
-            results = _commit(part, stores[part.config.name], run_of(part), first=not recorded)
-            recorded.append(part.config.name)
+            run = replace(run_of(part), adopted=part.adopted)
+            results, landed = _commit(part, stores[part.config.name], run, first=not started)
+            started = True
+            recorded += [part.config.name] if landed else []
         items += [
             Applied(store=part.config.name, step=step, result=result)
             for step, result in zip(part.steps, results, strict=True)
@@ -104,13 +106,15 @@ def _all(part: StorePlan, outcome: Outcome, problems: tuple[Problem, ...] = ()) 
     return tuple(StepResult(step=step.id, outcome=outcome, problems=problems) for step in part.steps)
 
 
-def _commit(part: StorePlan, store: Store, run: Run, *, first: bool) -> tuple[StepResult, ...]:
+def _commit(part: StorePlan, store: Store, run: Run, *, first: bool) -> tuple[tuple[StepResult, ...], bool]:
+    """What became of one store's steps, and whether its ledger got a record."""
     try:
-        return _observed_again(part, store, store.commit(part.steps, run))
+        results = store.commit(part.steps, run)
     except ReconcilerError as error:
         if first:
             raise
-        return _all(part, _outcome_of(error), error.problems)
+        return _all(part, _outcome_of(error), error.problems), False
+    return _observed_again(part, store, results), True
 
 
 def _outcome_of(error: ReconcilerError) -> Outcome:
