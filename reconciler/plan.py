@@ -18,7 +18,7 @@ from typing import Any
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.diff import Difference
-from reconciler.errors import Corrupt, InvalidInput, Problem, Stale
+from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.model import Address, Change, Depth, Finding, Shape, Slots, Step, StoreConfig
 
 SCHEMA = "reconciler/plan/v1"
@@ -236,13 +236,34 @@ def read_saved(data: bytes, *, where: str) -> SavedPlan:
         raise Corrupt.of(
             "E_PLAN_MISMATCH", "the plan file was edited after it was sealed", path=where, fix="plan again"
         )
-    return SavedPlan(
-        **{name: document[name] for name in ("intent", "digest", "commit", "policy", "tool")},
-        issued=document["issued"],
-        expires=document["expires"],
-        stores=tuple(store["name"] for store in document["stores"]),
-        changes={(item["step"], item["address"]): item["change"] for item in document["resource_changes"]},
-    )
+    try:
+        return SavedPlan(
+            **{name: _text(document[name]) for name in ("intent", "digest", "commit", "policy", "tool")},
+            issued=_seconds(document["issued"]),
+            expires=_seconds(document["expires"]),
+            stores=tuple(_text(store["name"]) for store in document["stores"]),
+            changes={
+                (_text(item["step"]), _text(item["address"])): item["change"]
+                for item in document["resource_changes"]
+            },
+        )
+    except (KeyError, TypeError) as error:
+        # The seal is no secret: whoever edits a plan can seal it again.
+        raise InvalidInput.of(
+            "E_PLAN_SHAPE", "a member is missing or of the wrong kind", path=where, fix="plan again"
+        ) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _seconds(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(value)
+    return value
 
 
 def check_same(saved: SavedPlan, now: Plan) -> None:
@@ -276,6 +297,7 @@ def _with_fix(problem: Problem, fix: str) -> Problem:
 
 
 def _stale_sentence(step: str, before: object, after: object) -> str:
+    step = escaped(step)
     if before is None:
         return f"'{step}' would happen but was not in the reviewed plan"
     if after is None:
