@@ -167,11 +167,11 @@ class _Three:
     def verdict(self) -> tuple[str, str]:
         if self.wish is not None and self.wish.slots:
             return self._declared(self.wish.slots)
-        if not any((self.address.kind, slot) not in self.shape.permanent for slot in self.live):
+        if not self._removable(self.live):
             return "in_sync", ""
         if self.wish is None and self.address.kind in self.shape.omittable:
             return "unmanaged", ""
-        if self.recorded:
+        if self.recorded is not None and self._removable(self.recorded):
             return ("pending", "") if self._holds(self.recorded) else ("drift", "moved")
         if self.recorded is not None or (self.claimed and self.wish is None):
             return "drift", "extra"
@@ -180,10 +180,17 @@ class _Three:
     def _declared(self, wanted: Slots) -> tuple[str, str]:
         if self._holds(wanted):
             return "in_sync", ""
-        if self.recorded is None or self._holds(self.recorded):
+        if self.recorded is None:
+            return "pending", ""
+        returned = self._removable(self.live) and not self._removable(self.recorded)
+        if self._holds(self.recorded) and not returned:
             return "pending", ""
         lacking = any(slot not in self.live for slot in self.recorded)
         return "drift", "missing" if lacking else "moved"
+
+    def _removable(self, slots: Slots) -> bool:
+        """Whether there is anything that a removal would take away."""
+        return any((self.address.kind, slot) not in self.shape.permanent for slot in slots)
 
     def _holds(self, slots: Slots) -> bool:
         return all(self.live.get(slot) == value for slot, value in slots.items())
