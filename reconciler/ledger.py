@@ -143,28 +143,45 @@ def step_to_json(step: Step) -> dict[str, Any]:
     }
 
 
-def _value(value: str | list[str] | None) -> Value | None:
-    return tuple(value) if isinstance(value, list) else value
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
-def _slots(slots: Mapping[str, str | list[str]]) -> Slots:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in slots.items()}
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(value)
+    return value
+
+
+def _value(value: object) -> Value:
+    return tuple(_text(item) for item in value) if isinstance(value, list) else _text(value)
+
+
+def _slots(slots: Mapping[str, object]) -> Slots:
+    return {name: _value(value) for name, value in slots.items()}
 
 
 def _address(text: str) -> Address:
-    return Address(*text.split("/", 2))
+    return Address(*_text(text).split("/", 2))
 
 
 def _step(store: str, item: Mapping[str, Any]) -> Step:
     return Step(
-        id=item["id"],
+        id=_text(item["id"]),
         store=store,
-        unit=item["unit"],
-        after=tuple(item["after"]),
-        base=item["base"],
-        sources={_address(address): source for address, source in item["sources"].items()},
+        unit=_text(item["unit"]),
+        after=tuple(_text(name) for name in item["after"]),
+        base=None if item["base"] is None else _text(item["base"]),
+        sources={_address(address): _text(source) for address, source in item["sources"].items()},
         changes=tuple(
-            Change(_address(address), slot, _value(before), _value(after))
+            Change(
+                _address(address),
+                _text(slot),
+                None if before is None else _value(before),
+                None if after is None else _value(after),
+            )
             for address, slot, before, after in item["changes"]
         ),
     )
@@ -200,7 +217,8 @@ def read_record(
         steps = tuple(_step(store, item) for item in head["steps"])
         run = Run(
             adopted=tuple((_address(address), _slots(slots)) for address, slots in head["adopted"]),
-            **{name: head[name] for name in _RUN_FIELDS},
+            time=_number(head["time"]),
+            **{name: _text(head[name]) for name in _RUN_TEXTS},
         )
         if head["schema"] != INTENT_SCHEMA or head["seq"] != seq or head["previous"] != previous:
             raise _broken(seq, "does not follow the record before it", where)
@@ -226,15 +244,14 @@ def _read_outcome(
     if tail["schema"] != OUTCOME_SCHEMA or tail["seq"] != seq or tail["intent"] != intent_sha:
         raise _broken(seq, "has an outcome that belongs to another intent", where)
     results = tuple(
-        StepResult(step=item["step"], outcome=Outcome(item["outcome"]), receipt=item["receipt"])
+        StepResult(step=_text(item["step"]), outcome=Outcome(item["outcome"]), receipt=_text(item["receipt"]))
         for item in tail["results"]
     )
-    return results, tail["heads"]
+    return results, {_text(name): _text(digest) for name, digest in tail["heads"].items()}
 
 
-_RUN_FIELDS = (
+_RUN_TEXTS = (
     "by",
-    "time",
     "tool",
     "commit",
     "author",
