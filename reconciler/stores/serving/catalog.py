@@ -113,6 +113,9 @@ class Catalog(NamedTuple):
         return self.edited({dataset: None})
 
 
+EMPTY = Catalog()
+
+
 def standard_paths(dataset: DatasetId) -> Paths:
     """The paths that promotion writes for a dataset (contract 2.2)."""
     release, species, assembly = dataset

@@ -187,6 +187,36 @@ def sha256_handle(handle: int, path: str) -> FileHash:
         raise io_error(error, path) from error
 
 
+class DatasetFiles:
+    """The files of one dataset directory; every file is hashed once, however many documents name it.
+
+    Attributes:
+        dirfd: the directory's descriptor, the caller's to close.
+        where: how errors name the directory.
+    """
+
+    __slots__ = ("_hashes", "dirfd", "where")
+
+    def __init__(self, dirfd: int, where: str) -> None:
+        self.dirfd = dirfd
+        self.where = where
+        self._hashes: dict[str, FileHash | None] = {}
+
+    def path(self, relpath: str) -> str:
+        """How errors name a file."""
+        return _join(self.where, relpath)
+
+    def read(self, relpath: str, limit: int = DOCUMENT_LIMIT) -> bytes | None:
+        """As `read_file`."""
+        return read_file(self.dirfd, relpath, limit, self.where)
+
+    def hash(self, relpath: str) -> FileHash | None:
+        """As `sha256_file`, remembered."""
+        if relpath not in self._hashes:
+            self._hashes[relpath] = sha256_file(self.dirfd, relpath, self.where)
+        return self._hashes[relpath]
+
+
 def io_error(error: OSError, path: str) -> Unavailable:
     """The error of a read that failed."""
     reason = os.strerror(error.errno) if error.errno else str(error)
