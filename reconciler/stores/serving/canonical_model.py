@@ -16,8 +16,16 @@ from msgspec import Struct
 
 from reconciler.canonical import canonical, parse_strict, sha256_hex
 from reconciler.errors import Problem
-from reconciler.stores.serving.checks import Check, Setting, Subject, guarded, judged, missing, unconfirmed
 from reconciler.stores.serving.documents import convert
+from reconciler.stores.serving.verification import (
+    Check,
+    Setting,
+    Subject,
+    guarded,
+    judged,
+    missing,
+    unconfirmed,
+)
 
 SUMMARY = "derived/canonical_summary.json"
 FEATURES = "derived/canonical_features.json"

@@ -24,18 +24,6 @@ from reconciler.model import DatasetId, Digest
 from reconciler.stores.serving import lock_files
 from reconciler.stores.serving.artifact_db import database_problems
 from reconciler.stores.serving.canonical_model import check_summary
-from reconciler.stores.serving.checks import (
-    Check,
-    Setting,
-    Status,
-    Subject,
-    differs,
-    guarded,
-    judged,
-    missing,
-    other_dataset,
-    unconfirmed,
-)
 from reconciler.stores.serving.contents import (
     ARTIFACT,
     IMMUTABLE,
@@ -49,6 +37,18 @@ from reconciler.stores.serving.files import DatasetFiles, opened
 from reconciler.stores.serving.gates import DEFAULTS, QC_REPORT, Thresholds, qc_gates
 from reconciler.stores.serving.manifest import Manifest, parse_manifest, rule_problems
 from reconciler.stores.serving.shards import SHARD_CATALOG, parse_shards, shard_problems
+from reconciler.stores.serving.verification import (
+    Check,
+    Setting,
+    Status,
+    Subject,
+    differs,
+    guarded,
+    judged,
+    missing,
+    other_dataset,
+    unconfirmed,
+)
 from reconciler.stores.serving.verify_deep import deep_checks
 
 INPUTS = (

@@ -23,16 +23,6 @@ from reconciler.stores.serving.artifact_db import (
     row_counts,
 )
 from reconciler.stores.serving.canonical_model import recomputed_checks
-from reconciler.stores.serving.checks import (
-    Check,
-    Setting,
-    Status,
-    Subject,
-    guarded,
-    judged,
-    missing,
-    unconfirmed,
-)
 from reconciler.stores.serving.contents import ARTIFACT, MANIFEST
 from reconciler.stores.serving.evidence_bundle import (
     BUNDLE,
@@ -50,6 +40,16 @@ from reconciler.stores.serving.manifest import (
     normalized_input_identity,
 )
 from reconciler.stores.serving.signature import SignatureForms, signature_forms
+from reconciler.stores.serving.verification import (
+    Check,
+    Setting,
+    Status,
+    Subject,
+    guarded,
+    judged,
+    missing,
+    unconfirmed,
+)
 
 GENE_INDEX = "derived/release_gene_index.json"
 
