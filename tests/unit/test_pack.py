@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -18,7 +20,7 @@ from reconciler.stores.serving.contents import dataset_path
 from reconciler.stores.serving.pack import PackSummary, unpack_into, verify_pack, write_pack
 from reconciler.stores.serving.tar_stream import END, Header, header_bytes, padding
 from reconciler.stores.serving.unpack import unpack_build_root
-from reconciler.testing.samples import Stage, minimal_dataset
+from reconciler.testing.samples import Sharding, Stage, build_root, minimal_dataset
 
 ID = DatasetId("110", "homo_sapiens", "GRCh38")
 OTHER = Digest("sha256:" + "0" * 64)
@@ -148,7 +150,11 @@ def test_without_an_expected_digest_a_pack_is_self_consistent_only(pack: bytes) 
 def test_with_the_manifests_digest_a_pack_matches_what_was_expected(directory: Path) -> None:
     data, summary = packed(directory)
     report = verify_pack(io.BytesIO(data), expect=summary.manifest)
-    assert (report.trust, report.dataset, report.files) == ("matches the expected digest", ID, summary.files)
+    assert (report.dataset, report.files) == (ID, summary.files)
+    assert report.trust == (
+        "matches the expected digest; self-consistent only: "
+        "derived/anomaly_report.json, derived/qc.json, derived/qc_report.json"
+    )
 
 
 def test_another_expected_digest_is_refused(pack: bytes) -> None:
@@ -348,7 +354,7 @@ def test_an_input_the_index_lists_must_be_the_one_the_manifest_names(pack: bytes
     parts["pack.json"] = index.replace(b'"size":%d}],' % len(old), b'"size":16}],')
     with pytest.raises(Corrupt) as caught:
         verify_pack(io.BytesIO(archive(list(parts.items()))))
-    assert caught.value.problems[0].message == "an input is not the one that the manifest names"
+    assert caught.value.problems[0].message == "a file is not the one that the manifest vouches for"
 
 
 def test_a_member_no_index_lists_is_refused(pack: bytes) -> None:
@@ -388,6 +394,17 @@ def test_an_index_that_is_not_in_its_one_form_is_refused(pack: bytes, old: bytes
     parts = taken_apart(pack)
     parts[3] = ("pack.json", parts[3][1].replace(old, new, 1))
     assert refusal(archive(parts)) == "E_PACK_INDEX"
+
+
+def test_reading_more_members_than_the_limit_is_a_safety_limit(pack: bytes) -> None:
+    parts = taken_apart(pack)[:3]
+    extra = [(f"derived/extra{number:04}.json", b"") for number in range(1021)]
+    empty = hashlib.sha256(b"").hexdigest()
+    files = [{"path": name, "sha256": empty, "size": 0} for name, _ in extra]
+    index = {"dataset": str(ID), "files": files, "schema": "reconciler/pack/v1"}
+    data = json.dumps(index, separators=(",", ":")).encode()
+    assert refusal(archive([*parts, ("pack.json", data), *extra]), LimitExceeded) == "E_TAR_LIMIT"
+    assert len([*parts, "pack.json", *extra]) == 1025
 
 
 def test_a_document_larger_than_its_limit_is_refused_unread() -> None:
@@ -506,6 +523,91 @@ def test_a_pack_of_another_dataset_or_manifest_is_refused_before_any_write(pack:
     with pytest.raises(Corrupt):
         unpack_into(io.BytesIO(pack), write, expect=OTHER)
     assert written == []
+
+
+def complete(tmp_path: Path, sharding: Sharding = Sharding.NONE) -> tuple[bytes, Digest]:
+    """A pack of a dataset whose manifest names its evidence bundle."""
+    (tmp_path / "genes.gff3").write_text("c1\t.\tgene\t1\t4\t.\t+\t.\tID=g\n", encoding="utf-8")
+    (tmp_path / "genome.fa").write_text(">c1\nACGT\n", encoding="utf-8")
+    built = build_root(
+        tmp_path / "complete",
+        dataset=ID,
+        gff3=tmp_path / "genes.gff3",
+        fasta=tmp_path / "genome.fa",
+        sharding=sharding,
+    )
+    return packed(built.directory)[0], built.manifest
+
+
+def test_a_complete_datasets_manifest_vouches_for_every_file(tmp_path: Path) -> None:
+    pack, manifest = complete(tmp_path)
+    report = verify_pack(io.BytesIO(pack), expect=manifest)
+    assert (report.unbound, report.trust) == ((), "matches the expected digest")
+
+
+def test_shards_stand_on_the_packs_index_alone(tmp_path: Path) -> None:
+    pack, manifest = complete(tmp_path, Sharding.CONTIG)
+    assert verify_pack(io.BytesIO(pack), expect=manifest).unbound == (
+        "derived/catalog_shards.json",
+        "derived/gene_summary.c1.sqlite",
+    )
+
+
+def with_file(pack: bytes, name: str, data: bytes) -> bytes:
+    """The pack with one file replaced, and the index made to agree."""
+    parts = dict(taken_apart(pack))
+    index = json.loads(parts["pack.json"])
+    for item in index["files"]:
+        if item["path"] == name:
+            item.update(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    parts["pack.json"] = json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
+    parts[name] = data
+    return archive(list(parts.items()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "derived/qc.json",
+        "derived/qc_report.json",
+        "derived/release_gene_index.json",
+        "derived/canonical_features.json",
+        "derived/artifact_inventory.json",
+        "derived/scientific_profile.json",
+        "inputs/genes.gff3.bgz",
+    ],
+)
+def test_a_file_exchanged_together_with_the_index_contradicts_the_manifest(tmp_path: Path, name: str) -> None:
+    pack, _ = complete(tmp_path)
+    assert refusal(with_file(pack, name, b"{}")) == "E_PACK_HASH"
+
+
+def test_an_exchanged_bundle_vouches_for_nothing(tmp_path: Path) -> None:
+    pack, manifest = complete(tmp_path)
+    report = verify_pack(
+        io.BytesIO(with_file(pack, "derived/evidence_bundle.lock.json", b"{}")), expect=manifest
+    )
+    assert "derived/evidence_bundle.lock.json" in report.unbound
+    assert "derived/qc.json" in report.unbound
+
+
+def test_what_a_killed_unpack_left_is_removed_by_the_next_one(pack: bytes, tmp_path: Path) -> None:
+    left = tmp_path / ".out.0123456789abcdef.unpack"
+    (left / ".content/derived").mkdir(parents=True)
+    unpack_build_root(io.BytesIO(pack), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["build", "out"]
+
+
+def test_an_unpack_that_is_still_running_is_left_alone(pack: bytes, tmp_path: Path) -> None:
+    running = tmp_path / ".out.0123456789abcdef.unpack"
+    running.mkdir()
+    handle = os.open(running, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        unpack_build_root(io.BytesIO(pack), tmp_path / "out")
+    finally:
+        os.close(handle)
+    assert running.is_dir()
 
 
 def test_packing_what_was_unpacked_gives_the_same_pack(pack: bytes, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from reconciler.stores.serving import contents
 from reconciler.stores.serving.files import open_file
 from reconciler.stores.serving.lock_files import Published, encode_lock
 from reconciler.stores.serving.manifest import Manifest, parse_manifest
+from reconciler.stores.serving.pack_trust import FOLLOWED, unbound_files
 from reconciler.stores.serving.tar_stream import (
     END,
     Header,
@@ -53,12 +54,6 @@ _HEAD = {
     "gene_summary.sqlite": contents.ARTIFACT,
     "manifest.lock": contents.LOCK,
 }
-_INPUTS = {
-    "inputs/genes.gff3.bgz": "gff3_sha256",
-    "inputs/genome.fa.bgz": "fasta_sha256",
-    "inputs/genome.fa.bgz.fai": "fai_sha256",
-}
-
 Write = Callable[[str, Iterator[bytes]], None]
 """Receives each file of the dataset: its path below the dataset's directory, and its content in pieces."""
 
@@ -87,7 +82,8 @@ class PackReport:
     """What a pack that passed every check carries.
 
     `expected` says whether the caller named the manifest's digest; if not, the pack is self-consistent
-    only. `by_reference` says that it has no index: the reference wrote it, with two files.
+    only. `by_reference` says that it has no index: the reference wrote it, with two files. `unbound` are
+    the files that stand on the index alone, because nothing that the manifest names vouches for them.
     """
 
     dataset: DatasetId
@@ -95,11 +91,16 @@ class PackReport:
     files: tuple[PackedFile, ...]
     expected: bool
     by_reference: bool
+    unbound: tuple[str, ...] = ()
 
     @property
     def trust(self) -> str:
         """One phrase for people: what the check proves."""
-        return "matches the expected digest" if self.expected else "self-consistent only"
+        if not self.expected:
+            return "self-consistent only"
+        if self.unbound:
+            return f"matches the expected digest; self-consistent only: {', '.join(self.unbound)}"
+        return "matches the expected digest"
 
 
 def write_pack(dirfd: int, pack: BinaryIO, *, dataset: DatasetId, where: str) -> PackSummary:
@@ -297,6 +298,7 @@ class _Unpacker:
     where: str
     files: list[PackedFile] = field(default_factory=list)
     left: int = MEMBER_LIMIT
+    followed: dict[str, bytes] = field(default_factory=dict)
 
     def read(self, expect: Digest | None, dataset: DatasetId | None) -> PackReport:
         stream = members(self.pack, self.where)
@@ -325,6 +327,9 @@ class _Unpacker:
             files=tuple(self.files),
             expected=expect is not None,
             by_reference=by_reference,
+            unbound=unbound_files(
+                document, digest, {item.path: item.sha256 for item in self.files}, self.followed, self.where
+            ),
         )
 
     def _artifact(self, stream: Iterator[Member], document: Manifest) -> PackedFile:
@@ -347,11 +352,6 @@ class _Unpacker:
         if member.name != INDEX:
             refuse("E_PACK_UNLISTED", "no index lists this member", self.where, member.name)
         listed = _parse_index(self._text(member), document.id, f"{self.where}:{INDEX}")
-        for item in listed:
-            if getattr(document.checksums, _INPUTS.get(item.path, ""), item.sha256) != item.sha256:
-                refuse(
-                    "E_PACK_HASH", "an input is not the one that the manifest names", self.where, item.path
-                )
         for item in listed:
             member = self._next(stream, item.path)
             if member.size != item.size:
@@ -390,12 +390,15 @@ class _Unpacker:
     def _hand_out(self, path: str, pieces: Iterator[bytes]) -> PackedFile:
         sha256 = hashlib.sha256()
         size = 0
+        kept: list[bytes] = []
 
         def counted() -> Iterator[bytes]:
             nonlocal size
             for piece in pieces:
                 sha256.update(piece)
                 size += len(piece)
+                if path in FOLLOWED and size <= _DOCUMENT_LIMIT:
+                    kept.append(piece)
                 yield piece
 
         content = counted()
@@ -403,6 +406,8 @@ class _Unpacker:
         _discard(path, content)
         item = PackedFile(path, size, sha256.hexdigest())
         self.files.append(item)
+        if kept:
+            self.followed[path] = b"".join(kept)
         return item
 
 

@@ -10,18 +10,22 @@ Never writes into an existing build root, never follows a link, never keeps mode
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.errors import InvalidInput, Unavailable
-from reconciler.failpoints import failpoint
 from reconciler.model import DatasetId, Digest
 from reconciler.stores.serving.contents import dataset_path
 from reconciler.stores.serving.pack import PackReport, unpack_into
+
+_SUFFIX = ".unpack"
 
 
 def unpack_build_root(
@@ -47,14 +51,13 @@ def unpack_build_root(
         Unavailable: E_OUT_WRITE, the files cannot be written; nothing is left behind.
     """
     _check_free(out)
-    staging = out.parent / f".{out.name}.{secrets.token_hex(8)}.unpack"
     try:
-        staging.mkdir(parents=True)
-        writer = _StagedFiles(staging)
-        report = unpack_into(pack, writer.write, expect=expect, dataset=dataset, where=where)
-        writer.place(dataset_path(report.dataset))
-        failpoint("fs.unpack.before")
-        staging.rename(out)
+        _remove_left_over(out)
+        with _staging(out) as staging:
+            writer = _StagedFiles(staging)
+            report = unpack_into(pack, writer.write, expect=expect, dataset=dataset, where=where)
+            writer.place(dataset_path(report.dataset))
+            staging.rename(out)
         _sync_directory(out.parent)
     except OSError as error:
         _check_free(out)
@@ -64,9 +67,34 @@ def unpack_build_root(
             path=str(out),
             fix="check the free space and the rights of the directory above",
         ) from error
+    return report
+
+
+@contextmanager
+def _staging(out: Path) -> Iterator[Path]:
+    """A new directory beside OUT, locked as long as it is in use and gone afterwards."""
+    staging = out.parent / f".{out.name}.{secrets.token_hex(8)}{_SUFFIX}"
+    staging.mkdir(parents=True)
+    handle = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return report
+        os.close(handle)
+
+
+def _remove_left_over(out: Path) -> None:
+    """Remove what a killed unpack of the same OUT left: staging directories that nobody locks."""
+    for old in out.parent.glob(f".{glob.escape(out.name)}.*{_SUFFIX}"):
+        handle = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
 
 
 class _StagedFiles:
