@@ -17,7 +17,52 @@ import errno
 import os
 import signal
 
-NAMES: frozenset[str] = frozenset()
+NAMES: frozenset[str] = frozenset(
+    {
+        "fs.alias.cas",
+        "fs.alias.dirsync",
+        "fs.alias.fsync",
+        "fs.alias.rename.after",
+        "fs.alias.rename.before",
+        "fs.alias.tmp.mid",
+        "fs.catalog.cas",
+        "fs.catalog.dirsync",
+        "fs.catalog.fsync",
+        "fs.catalog.rename.after",
+        "fs.catalog.rename.before",
+        "fs.catalog.tmp.mid",
+        "fs.close.after",
+        "fs.close.before",
+        "fs.close.cas",
+        "fs.close.dirsync",
+        "fs.close.fsync",
+        "fs.close.mid",
+        "fs.digest.cas",
+        "fs.digest.dirsync",
+        "fs.digest.fsync",
+        "fs.digest.rename.after",
+        "fs.digest.rename.before",
+        "fs.digest.tmp.mid",
+        "fs.evidence",
+        "fs.journal.after",
+        "fs.journal.before",
+        "fs.journal.cas",
+        "fs.journal.dirsync",
+        "fs.journal.fsync",
+        "fs.journal.mid",
+        "fs.lock",
+        "fs.publish.after",
+        "fs.publish.before",
+        "fs.publish.dirsync",
+        "fs.publish.link",
+        "fs.read_base",
+        "fs.stage.dirsync",
+        "fs.stage.file.mid",
+        "fs.stage.fsync",
+        "fs.unpack.before",
+        "fs.verify",
+    }
+)
 
 _VARIABLE = "RECONCILER_FAILPOINTS"
 
@@ -33,6 +78,17 @@ def _armed(text: str) -> dict[str, tuple[int, str]]:
 
 _plan = _armed(os.environ.get(_VARIABLE, ""))
 _hits: dict[str, int] = {}
+
+
+def arm(text: str) -> None:
+    """Arm failpoints in a process that runs already: a forked child of a test. Replaces what was armed.
+
+    Args:
+        text: what the variable would hold.
+    """
+    _plan.clear()
+    _hits.clear()
+    _plan.update(_armed(text))
 
 
 def failpoint(name: str) -> None:
