@@ -1,0 +1,86 @@
+"""Finding the datasets that stand in a tree, in address order, with one open directory at a time.
+
+Decides which directories are datasets: `release=R/species=P/assembly=A`, whatever else lies around. Ids
+outside the grammar are handed on with what is wrong with them, so that one odd directory does not hide
+the rest. The parents are kept open while their children are visited, because opening every path from the
+root costs more than reading what is in it.
+
+Follows no link and reads no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from reconciler.errors import Problem, escaped
+from reconciler.model import DatasetId, dataset_id_problem
+from reconciler.stores.serving.durable import store_faults
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Standing(NamedTuple):
+    """One dataset directory; `handle` is valid until the next one is asked for."""
+
+    dataset: DatasetId
+    handle: int
+    problem: Problem | None
+
+    @property
+    def key(self) -> str:
+        """The dataset's key in addresses; of an illegal id, a printable form."""
+        return str(self.dataset) if self.problem is None else escaped(str(self.dataset), 400)
+
+
+def dataset_directories(root: int, where: str) -> Iterator[Standing]:
+    """Every dataset directory below the root, sorted by address as far as the ids are legal.
+
+    Raises:
+        Unavailable: E_STORE_LINK or E_IO.
+    """
+    with store_faults(where):
+        yield from _walked(root, where)
+
+
+def _walked(root: int, where: str) -> Iterator[Standing]:
+    for release in _names(root, "release="):
+        with closing(_Opened(root, f"release={release}")) as of_release:
+            for species in _names(of_release.handle, "species="):
+                with closing(_Opened(of_release.handle, f"species={species}")) as of_species:
+                    for assembly in _names(of_species.handle, "assembly="):
+                        dataset = DatasetId(release, species, assembly)
+                        with closing(_Opened(of_species.handle, f"assembly={assembly}")) as found:
+                            yield Standing(dataset, found.handle, _problem(dataset, where))
+
+
+class _Opened:
+    """An open directory that closes itself."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, parent: int, name: str) -> None:
+        self.handle = os.open(name, _DIRECTORY, dir_fd=parent)
+
+    def close(self) -> None:
+        os.close(self.handle)
+
+
+def _names(handle: int, prefix: str) -> list[str]:
+    """The values of `prefix`, sorted as text, which for legal names is the order of their keys."""
+    return sorted(name[len(prefix) :] for name in os.listdir(handle) if name.startswith(prefix))
+
+
+def _problem(dataset: DatasetId, where: str) -> Problem | None:
+    problem = dataset_id_problem(str(dataset))
+    if problem is None:
+        return None
+    return Problem(
+        code=problem.code,
+        message=problem.message,
+        path=where,
+        got=str(dataset),
+        fix="move this directory out of the store",
+    )
