@@ -1,0 +1,219 @@
+"""The serving store behind the port: a directory tree with `catalog.json` and `latest.alias.json`.
+
+Decides how the parts work together: which descriptor everything is read through, when the lock is taken,
+and that a run left open by a killed process is finished before anything else is written. Reading takes no
+lock and writes nothing; nothing at all is created before the first commit.
+
+    store = open_store(config, surroundings)
+    for seen in store.snapshot(Selection()): ...
+    store.commit(SHAPE.arrange(config.name, changes, sources), run)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from reconciler.canonical import sha256_digest
+from reconciler.ledger import Record, Run
+from reconciler.model import NOTHING, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.serving import source, transaction
+from reconciler.stores.serving.durable import OWN, store_faults
+from reconciler.stores.serving.gates import Thresholds, thresholds_from
+from reconciler.stores.serving.heads import head_digests, read_heads
+from reconciler.stores.serving.ledger_files import LedgerFiles
+from reconciler.stores.serving.location import (
+    create_root,
+    may_create,
+    missing,
+    open_root,
+    prepare_own,
+    refuse_build_root,
+    root_path,
+)
+from reconciler.stores.serving.lock import exclusive
+from reconciler.stores.serving.order import SHAPE
+from reconciler.stores.serving.preconditions import check_before, check_form, publications
+from reconciler.stores.serving.session import Session, litter
+from reconciler.stores.serving.snapshot import Reader, snapshot
+
+__all__ = ["SHAPE", "ServingStore", "open_store"]
+
+
+def open_store(config: StoreConfig, surroundings: Surroundings) -> ServingStore:
+    """Open a serving store; nothing is created before the first commit.
+
+    Raises:
+        InvalidInput: E_STORE_ROOT, E_STORE_IS_BUILD_ROOT.
+        Unavailable: E_STORE_MISSING, E_STORE_LINK, E_IO.
+    """
+    return ServingStore(config, surroundings)
+
+
+class ServingStore:
+    """One serving store on a local directory (see `reconciler.stores.port.Store`)."""
+
+    capabilities = Capabilities(
+        serialises_writers=True, atomic_units=False, deletes_content=False, survives_reopen=True
+    )
+
+    def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
+        self.config = config
+        self._surroundings = surroundings
+        self._path = root_path(config)
+        self._where = self._path
+        self._thresholds: Thresholds = thresholds_from(surroundings.governance)
+        self._root: int | None = None
+        if self._open() is None and not may_create(config):
+            raise missing(self._where)
+
+    def revision(self) -> str:
+        """The digests of the heads and the name of the newest ledger file, as one digest."""
+        root = self._open()
+        if root is None:
+            return ""
+        with store_faults(self._where):
+            head, heads = self._ledger(root).head(), head_digests(root, self._where)
+        text = " ".join([head, *(f"{name}={digest}" for name, digest in sorted(heads.items()))])
+        return sha256_digest(text.encode("utf-8"))
+
+    def snapshot(self, selection: Selection) -> Iterator[Observed]:
+        """What is selected, sorted by address; heads are read as they belong together.
+
+        Raises:
+            Corrupt: E_CATALOG_MISSING, E_LIVE_CATALOG, E_LIVE_ALIAS, E_LEDGER_CHAIN.
+            Unavailable: something cannot be read.
+        """
+        root = self._open()
+        if root is None:
+            return
+        with store_faults(self._where):
+            recorded = self._ledger(root).recorded_heads()
+            heads = read_heads(root, self._where, recorded=recorded)
+            yield from snapshot(Reader(root, self._where, self.config.name, heads), selection)
+
+    def history(self) -> Iterator[Record]:
+        """The ledger, oldest first, its chain checked.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN.
+        """
+        root = self._open()
+        if root is not None:
+            yield from self._ledger(root).records()
+
+    def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
+        """Do the steps in order and record them (see the port).
+
+        Raises:
+            Conflict, Corrupt, Denied, InvalidInput, Unavailable: nothing was written.
+            OutcomeUnknown: an unfinished run could not be finished, or the intent may have been written.
+        """
+        if not steps and not run.adopted:
+            return ()
+        check_form(steps, self._where)
+        if self._open() is None:
+            self._rehearse(steps)
+        with self._held(run.command or "commit") as held:
+            self._recover(held)
+            end = self._ledger(held.root).end()
+            session = self._session(held, end.next_seq)
+            session.sweep()
+            return transaction.commit(session, end.link, steps, run)
+
+    def recover(self) -> tuple[StepResult, ...] | None:
+        """Finish the run that a killed process left open, and remove what it left behind."""
+        root = self._open()
+        if root is None:
+            return None
+        with store_faults(self._where):
+            if self._ledger(root).end().open_record is None and not litter(root):
+                return None
+        with self._held("recover") as held:
+            return self._recover(held)
+
+    def close(self) -> None:
+        """Close the root's descriptor."""
+        if self._root is not None:
+            os.close(self._root)
+            self._root = None
+
+    def _open(self) -> int | None:
+        if self._root is None:
+            self._root = open_root(self._surroundings.root, self._path, self._where)
+            if self._root is not None:
+                with store_faults(self._where):
+                    refuse_build_root(self._root, self._where)
+        return self._root
+
+    def _rehearse(self, steps: Sequence[Step]) -> None:
+        """Check against a store that does not exist yet, so that a refusal does not create it."""
+        with store_faults(self._where):
+            check_before(steps, lambda _address, _slots: NOTHING, base="")
+            for publication in publications(steps):
+                source.check(
+                    self._surroundings.root, publication.location, publication.dataset, publication.wanted
+                )
+
+    @contextmanager
+    def _held(self, command: str) -> Iterator[_Held]:
+        root = self._open()
+        if root is None:
+            if not may_create(self.config):
+                raise missing(self._where)
+            root = self._root = create_root(self._surroundings.root, self._path, self._where)
+        prepare_own(root, self._where)
+        lock = f"{self._where}/{OWN}/lock"
+        timeout = self._surroundings.lock_timeout
+        with (
+            store_faults(self._where),
+            exclusive(root, where=lock, timeout=timeout, command=command) as inode,
+        ):
+            yield _Held(root, inode)
+
+    def _recover(self, held: _Held) -> tuple[StepResult, ...] | None:
+        """Finish an open run under the lock.
+
+        Raises:
+            OutcomeUnknown: its end is still not known.
+            Corrupt: E_DIVERGED, a step is neither as before nor as wanted; the run is closed with that.
+        """
+        record = self._ledger(held.root).end().open_record
+        if record is None:
+            self._session(held, 0).sweep()
+            return None
+        session = self._session(held, record.seq)
+        session.sweep(keep=record.seq)
+        results = transaction.recover(session, record)
+        error = transaction.not_finished(results, self._where)
+        if error is not None:
+            raise error
+        return results
+
+    def _session(self, held: _Held, seq: int) -> Session:
+        ledger = self._ledger(held.root)
+        return Session(
+            root=held.root,
+            where=self._where,
+            base=self._surroundings.root,
+            ledger=ledger,
+            thresholds=self._thresholds,
+            lock_inode=held.lock_inode,
+            lock_timeout=self._surroundings.lock_timeout,
+            seq=seq,
+            recorded=ledger.recorded_heads(),
+            progress=self._surroundings.progress,
+        )
+
+    def _ledger(self, root: int) -> LedgerFiles:
+        return LedgerFiles(root, store=self.config.name, identity=self.config.identity, where=self._where)
+
+
+class _Held(NamedTuple):
+    """The root's descriptor and the lock file's inode number, while the lock is held."""
+
+    root: int
+    lock_inode: int

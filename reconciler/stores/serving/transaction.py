@@ -1,0 +1,232 @@
+"""One run over a store: intent, steps, outcome; and the recovery of a run that was killed.
+
+Decides what is written to the ledger and what a fault means. The intent is put first, the steps follow in
+order, each is read back, and the outcome closes the record. A fault inside a step is followed by a look
+at the store, never by cleaning up: as before means *failed*, anything else means *unknown*, and then the
+record stays open for the next run, which finishes it.
+
+A recovered run can only shrink: each step that is as wanted is made durable, each that is as before is
+done, and one that is neither has diverged and stops the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, ReconcilerError
+from reconciler.failpoints import failpoint
+from reconciler.ledger import Record, Run
+from reconciler.model import DatasetId, Outcome, Step, StepResult
+from reconciler.stores.serving.durable import unavailable
+from reconciler.stores.serving.edits import Again, do_step
+from reconciler.stores.serving.order import ARTIFACT
+from reconciler.stores.serving.preconditions import (
+    check_before,
+    check_references,
+    prepare,
+    publications,
+)
+from reconciler.stores.serving.publish import is_staged, settle, verify
+from reconciler.stores.serving.session import Session
+
+
+class Standing(Enum):
+    """Where the live values of a step's changes are."""
+
+    BEFORE = "before"
+    AFTER = "after"
+    BETWEEN = "between"
+    ELSEWHERE = "elsewhere"
+
+
+def commit(session: Session, previous: str | None, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
+    """Check, record, do, verify, close.
+
+    Raises:
+        Conflict, Corrupt, Denied, InvalidInput, Unavailable: nothing was written.
+        OutcomeUnknown: E_OUTCOME_UNKNOWN, the intent may have been written, no step was started.
+    """
+    try:
+        failpoint("fs.read_base")
+        heads = session.heads()
+        check_before(
+            steps,
+            lambda address, slots: session.slots(address, heads, slots),
+            base=heads.digests.get("catalog", ""),
+        )
+        prepare(session, steps, run.time)
+        check_references(session, steps, heads)
+    except (OSError, ReconcilerError) as error:
+        with contextlib.suppress(OSError):
+            session.sweep()
+        raise _refusal(error, session.where) from error
+    record = _put_intent(session, previous, steps, run)
+    return _close(session, record, _do_all(session, record, _first_time))
+
+
+def recover(session: Session, record: Record) -> tuple[StepResult, ...]:
+    """Finish the run of an open record."""
+    session.progress(f"finishing run {record.seq}, which was interrupted")
+    return _close(session, record, _do_all(session, record, _once_more))
+
+
+def _refusal(error: OSError | ReconcilerError, where: str) -> ReconcilerError:
+    return unavailable(error, where) if isinstance(error, OSError) else error
+
+
+def _put_intent(session: Session, previous: str | None, steps: Sequence[Step], run: Run) -> Record:
+    try:
+        return session.ledger.put_intent(session.seq, previous, run, steps)
+    except Conflict:
+        session.sweep()
+        raise
+    except OSError as error:
+        refusal = unavailable(error, f"{session.where}/.reconciler/ledger")
+        try:
+            stands = session.ledger.has_intent(session.seq, previous, run, steps)
+        except ReconcilerError:
+            stands = True
+        if stands:
+            raise OutcomeUnknown(
+                Problem(
+                    code="E_OUTCOME_UNKNOWN",
+                    message=f"run {session.seq} was recorded, perhaps not durably; no step was started",
+                    path=session.where,
+                    fix="apply again: the next run finishes this one",
+                )
+            ) from error
+        with contextlib.suppress(OSError):
+            session.sweep()
+        raise refusal from error
+
+
+_Do = Callable[[Session, Step, int], StepResult]
+
+
+def _do_all(session: Session, record: Record, do: _Do) -> list[StepResult]:
+    results: list[StepResult] = []
+    for step in record.steps:
+        if any(result.outcome is not Outcome.APPLIED for result in results):
+            results.append(StepResult(step=step.id, outcome=Outcome.NOT_STARTED))
+            continue
+        session.progress(step.id)
+        try:
+            results.append(do(session, step, record.run.time))
+        except (OSError, ReconcilerError) as error:
+            results.append(_after_fault(session, step, error))
+    return results
+
+
+def _first_time(session: Session, step: Step, time: int) -> StepResult:
+    receipt = do_step(session, step, time)
+    return _read_back(session, step, receipt)
+
+
+def _once_more(session: Session, step: Step, time: int) -> StepResult:
+    standing = _standing(session, step)
+    if standing is Standing.ELSEWHERE:
+        return StepResult(step=step.id, outcome=Outcome.DIVERGED, problems=tuple(_diverged(session, step)))
+    if step.changes[0].slot != ARTIFACT:
+        return _read_back(session, step, do_step(session, step, time, Again.REWRITE))
+    dataset = DatasetId.parse(step.changes[0].address.key)
+    if not is_staged(session.root, session.seq, dataset):
+        if standing is Standing.AFTER:
+            settle(session.root, dataset)
+            return _read_back(session, step, str(step.changes[0].after))
+        prepare(session, (step,), time)
+    return _read_back(session, step, do_step(session, step, time))
+
+
+def _read_back(session: Session, step: Step, receipt: str) -> StepResult:
+    problems = tuple(_diverged(session, step))
+    for publication in publications((step,)):
+        problems += verify(session.root, publication)
+    outcome = Outcome.DIVERGED if problems else Outcome.APPLIED
+    return StepResult(step=step.id, outcome=outcome, receipt=receipt, problems=problems)
+
+
+def _diverged(session: Session, step: Step) -> list[Problem]:
+    heads = session.heads()
+    return [
+        Problem(
+            code="E_DIVERGED",
+            message=f"its {change.slot} is not what was written",
+            path=str(change.address),
+            got=str(value),
+            fix="another writer is at work that takes no lock; stop it and plan again",
+        )
+        for change in step.changes
+        if (value := session.slots(change.address, heads, frozenset({change.slot})).get(change.slot))
+        != change.after
+    ]
+
+
+def _standing(session: Session, step: Step) -> Standing:
+    heads = session.heads()
+    seen = set()
+    for change in step.changes:
+        value = session.slots(change.address, heads, frozenset({change.slot})).get(change.slot)
+        if value == change.after:
+            seen.add(Standing.AFTER)
+        elif value == change.before:
+            seen.add(Standing.BEFORE)
+        else:
+            return Standing.ELSEWHERE
+    return seen.pop() if len(seen) == 1 else Standing.BETWEEN
+
+
+def _after_fault(session: Session, step: Step, error: OSError | ReconcilerError) -> StepResult:
+    """What a fault inside a step means, judged by what stands there now."""
+    problems = _refusal(error, session.where).problems
+    try:
+        standing = _standing(session, step)
+    except ReconcilerError as unreadable:
+        problems += unreadable.problems
+        return StepResult(step=step.id, outcome=Outcome.UNKNOWN, problems=problems)
+    if standing is not Standing.BEFORE:
+        return StepResult(step=step.id, outcome=Outcome.UNKNOWN, problems=problems)
+    outcome = Outcome.CONFLICT if isinstance(error, Conflict) else Outcome.FAILED
+    return StepResult(step=step.id, outcome=outcome, problems=problems)
+
+
+def _close(session: Session, record: Record, results: list[StepResult]) -> tuple[StepResult, ...]:
+    """Sweep and close the record, unless a step's outcome is unknown."""
+    if any(result.outcome is Outcome.UNKNOWN for result in results):
+        return tuple(results)
+    try:
+        session.still_ours()
+        session.sweep()
+        failpoint("fs.evidence")
+        session.ledger.put_outcome(record, results, session.heads().digests)
+    except (OSError, ReconcilerError) as error:
+        refusal = _refusal(error, session.where)
+        if not results:
+            raise OutcomeUnknown(refusal.problems) from error
+        last = results[-1]
+        results[-1] = StepResult(
+            step=last.step,
+            outcome=Outcome.UNKNOWN,
+            receipt=last.receipt,
+            problems=(*last.problems, *refusal.problems),
+        )
+    return tuple(results)
+
+
+def not_finished(results: Sequence[StepResult], where: str) -> ReconcilerError | None:
+    """The error for a recovered run whose end is not known or not as wanted, if it is so."""
+    problems = [problem for result in results for problem in result.problems]
+    outcomes = {result.outcome for result in results}
+    if Outcome.UNKNOWN in outcomes:
+        return OutcomeUnknown(problems or [_unfinished(where)])
+    return Corrupt(problems) if Outcome.DIVERGED in outcomes else None
+
+
+def _unfinished(where: str) -> Problem:
+    return Problem(
+        code="E_OUTCOME_UNKNOWN",
+        message="an unfinished run could not be finished",
+        path=where,
+        fix="look at it",
+    )
