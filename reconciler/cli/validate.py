@@ -31,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Validate and say what was read."""
     _, tree = open_tree(args, console)
-    try:
-        desired = load_desired(tree, args)
-    finally:
-        tree.close()
+    desired = load_desired(tree, args)
     document = {
         "schema": SCHEMA,
         "commit": desired.commit,

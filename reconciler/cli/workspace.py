@@ -90,10 +90,7 @@ class Workspace:
             InvalidInput: the desired state is not valid, or a store is not declared.
         """
         root, tree = open_tree(args, console, ref=ref)
-        try:
-            desired = load_desired(tree, args)
-        finally:
-            tree.close()
+        desired = load_desired(tree, args)
         names = args.store or sorted(desired.stores)
         for name in names:
             if name not in desired.stores:
