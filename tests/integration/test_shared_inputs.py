@@ -13,9 +13,10 @@ import pytest
 
 from reconciler.errors import InvalidInput
 from reconciler.model import DatasetId
-from reconciler.stores.serving.contents import ARTIFACT, MANIFEST
-from reconciler.stores.serving.manifest import check_rules, parse_manifest
+from reconciler.stores.serving.contents import ARTIFACT
 from reconciler.stores.serving.pack import verify_pack, write_pack
+from reconciler.stores.serving.verification import Status
+from reconciler.stores.serving.verify import verify_dataset
 from reconciler.testing.samples import BuiltRoot, build_root
 
 SERVING = Path(__file__).resolve().parents[2].parent / "shared/data/serving"
@@ -67,17 +68,20 @@ def test_medium_is_built_with_its_three_genes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["tiny", "medium"])
-def test_a_built_root_keeps_the_manifests_rules_and_packs(tmp_path: Path, folder: str) -> None:
+def test_a_built_root_verifies_deeply_and_its_manifest_vouches_for_its_pack(
+    tmp_path: Path, folder: str
+) -> None:
     build = built(tmp_path, folder)
-    check_rules(parse_manifest((build.directory / MANIFEST).read_bytes()))
     pack = io.BytesIO()
     handle = os.open(build.directory, os.O_RDONLY)
     try:
+        report = verify_dataset(handle, ID, deep=True, store=False)
         write_pack(handle, pack, dataset=ID, where=folder)
     finally:
         os.close(handle)
     pack.seek(0)
-    assert verify_pack(pack, expect=build.manifest).dataset == ID
+    assert [check.name for check in report.checks if check.status is not Status.PASSED] == ["lock"]
+    assert verify_pack(pack, expect=build.manifest).unbound == ()
 
 
 def test_a_missing_parent_is_counted_in_both_reports(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,11 @@ import pytest
 from reconciler.errors import InvalidInput
 from reconciler.model import DatasetId
 from reconciler.stores.serving import contents
+from reconciler.stores.serving.gates import check_gates
 from reconciler.stores.serving.lock_files import parse_immutable, parse_lock, parse_state, parse_transitions
 from reconciler.stores.serving.manifest import artifact_hash, check_rules, encode_manifest, parse_manifest
+from reconciler.stores.serving.verification import Status
+from reconciler.stores.serving.verify import check_promotable, verify_dataset
 from reconciler.testing.fasta import read_fasta
 from reconciler.testing.gff3 import Annotation, read_gff3
 from reconciler.testing.samples import BuiltRoot, Sharding, Stage, build_root, main, minimal_dataset
@@ -393,6 +398,38 @@ def test_a_minimal_published_dataset_is_what_the_references_publish_leaves(tmp_p
     assert [
         t.published for t in parse_transitions((derived / "lifecycle.transitions.json").read_bytes())
     ] == [lock]
+
+
+def test_a_minimal_published_dataset_may_be_promoted(tmp_path: Path) -> None:
+    minimal_dataset(tmp_path, ID, genes=2, stage=Stage.PUBLISHED)
+    with opened(tmp_path / contents.dataset_path(ID)) as handle:
+        assert check_promotable(handle, ID) == ()
+
+
+def test_a_minimal_build_passes_every_publish_gate(tmp_path: Path) -> None:
+    minimal_dataset(tmp_path, ID)
+    with opened(tmp_path / contents.dataset_path(ID)) as handle:
+        assert check_gates(handle, ID) == ()
+
+
+@pytest.mark.parametrize("sharding", Sharding)
+def test_a_build_root_verifies_deeply_and_lacks_only_the_stores_lock(
+    tmp_path: Path, sharding: Sharding
+) -> None:
+    with opened(build(tmp_path, GFF3, sharding).directory) as handle:
+        report = verify_dataset(handle, ID, deep=True, store=False)
+        assert check_gates(handle, ID) == ()
+    assert [check.name for check in report.checks if check.status is not Status.PASSED] == ["lock"]
+    assert "ingest" in next(check.detail for check in report.checks if check.name == "signature")
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[int]:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def test_the_command_builds_a_root_and_prints_its_digest(

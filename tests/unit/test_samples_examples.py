@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import runpy
 import sqlite3
 from contextlib import closing
@@ -14,7 +15,10 @@ import pytest
 
 from reconciler.model import DatasetId
 from reconciler.stores.serving.contents import ARTIFACT, MANIFEST, dataset_path
+from reconciler.stores.serving.gates import DEFAULTS, check_gates, thresholds_from
 from reconciler.stores.serving.manifest import artifact_hash, check_rules, parse_manifest
+from reconciler.stores.serving.verification import Status
+from reconciler.stores.serving.verify import verify_dataset
 
 REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = {
@@ -60,6 +64,24 @@ def test_an_examples_manifest_keeps_every_rule_and_names_the_bytes_beside_it(nam
     assert manifest.checksums.gff3_sha256 == sha256(directory(name) / "inputs/genes.gff3.bgz")
     assert manifest.checksums.fasta_sha256 == sha256(directory(name) / "inputs/genome.fa.bgz")
     assert manifest.checksums.fai_sha256 == sha256(directory(name) / "inputs/genome.fa.bgz.fai")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_verifies_deeply_and_passes_every_gate_of_this_repository(name: str) -> None:
+    paths = ("ops/datasets/qc-thresholds.json", "ops/datasets/publish-gates.json")
+    thresholds = thresholds_from({path: (REPO / path).read_bytes() for path in paths})
+    handle = os.open(directory(name), os.O_RDONLY)
+    try:
+        report = verify_dataset(handle, EXAMPLES[name], deep=True, thresholds=thresholds, store=False)
+        assert check_gates(handle, EXAMPLES[name], thresholds) == ()
+    finally:
+        os.close(handle)
+    assert [check.name for check in report.checks if check.status is not Status.PASSED] == ["lock"]
+
+
+def test_the_thresholds_of_this_repository_are_the_references() -> None:
+    paths = ("ops/datasets/qc-thresholds.json", "ops/datasets/publish-gates.json")
+    assert thresholds_from({path: (REPO / path).read_bytes() for path in paths}) == DEFAULTS
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

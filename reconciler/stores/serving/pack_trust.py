@@ -19,10 +19,9 @@ from reconciler.canonical import canonical, parse_strict
 from reconciler.errors import Corrupt, InvalidInput
 from reconciler.model import Digest
 from reconciler.stores.serving import contents
+from reconciler.stores.serving.evidence_bundle import BUNDLE, INVENTORY
 from reconciler.stores.serving.manifest import Manifest, evidence_bundle_sha256
 
-BUNDLE = "derived/evidence_bundle.lock.json"
-INVENTORY = "derived/artifact_inventory.json"
 FOLLOWED = frozenset({BUNDLE, INVENTORY})
 """The documents whose content `unbound_files` needs."""
 
