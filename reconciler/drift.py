@@ -34,8 +34,8 @@ class DriftItem:
     address: Address
     verdict: str
     what: str = ""
-    wanted: Slots = NOTHING
-    live: Slots = NOTHING
+    wanted: Slots = field(default_factory=lambda: NOTHING)
+    live: Slots = field(default_factory=lambda: NOTHING)
     recorded: Slots | None = None
     problems: tuple[Problem, ...] = ()
     place: str = ""
