@@ -149,6 +149,12 @@ def _text(value: object) -> str:
     return value
 
 
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return value
+
+
 def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError(value)
@@ -172,7 +178,7 @@ def _step(store: str, item: Mapping[str, Any]) -> Step:
         id=_text(item["id"]),
         store=store,
         unit=_text(item["unit"]),
-        after=tuple(_text(name) for name in item["after"]),
+        after=tuple(_text(name) for name in _list(item["after"])),
         base=None if item["base"] is None else _text(item["base"]),
         sources={_address(address): _text(source) for address, source in item["sources"].items()},
         changes=tuple(
@@ -182,7 +188,7 @@ def _step(store: str, item: Mapping[str, Any]) -> Step:
                 None if before is None else _value(before),
                 None if after is None else _value(after),
             )
-            for address, slot, before, after in item["changes"]
+            for address, slot, before, after in _list(item["changes"])
         ),
     )
 
@@ -214,9 +220,9 @@ def read_record(
     """
     try:
         head = orjson.loads(intent)
-        steps = tuple(_step(store, item) for item in head["steps"])
+        steps = tuple(_step(store, item) for item in _list(head["steps"]))
         run = Run(
-            adopted=tuple((_address(address), _slots(slots)) for address, slots in head["adopted"]),
+            adopted=tuple((_address(address), _slots(slots)) for address, slots in _list(head["adopted"])),
             time=_number(head["time"]),
             **{name: _text(head[name]) for name in _RUN_TEXTS},
         )
@@ -245,7 +251,7 @@ def _read_outcome(
         raise _broken(seq, "has an outcome that belongs to another intent", where)
     results = tuple(
         StepResult(step=_text(item["step"]), outcome=Outcome(item["outcome"]), receipt=_text(item["receipt"]))
-        for item in tail["results"]
+        for item in _list(tail["results"])
     )
     return results, {_text(name): _text(digest) for name, digest in tail["heads"].items()}
 
