@@ -286,6 +286,15 @@ def test_a_flipped_bit_in_a_header_breaks_its_checksum(pack: bytes) -> None:
     assert refusal(bytes([pack[0] ^ 1]) + pack[1:]) == "E_TAR_TRUNCATED"
 
 
+def test_no_flipped_bit_anywhere_goes_unnoticed(pack: bytes) -> None:
+    places = [*range(512), *range(512, len(pack), 61), *range(len(pack) - 1024, len(pack), 16)]
+    for number, place in enumerate(places):
+        flipped = bytearray(pack)
+        flipped[place] ^= 1 << number % 8
+        with pytest.raises(Corrupt):
+            verify_pack(io.BytesIO(bytes(flipped)))
+
+
 @pytest.mark.parametrize("tail", [b"\0", b"x", bytes(512), bytes(9216)])
 def test_bytes_after_the_end_are_refused_even_zeros(pack: bytes, tail: bytes) -> None:
     assert refusal(pack + tail) == "E_TAR_TRAILING"

@@ -194,8 +194,8 @@ def _check_format(block: bytes, where: str) -> None:
 def _header(block: bytes, where: str) -> Header:
     if len(block) < BLOCK:
         refuse("E_TAR_TRUNCATED", "the pack ends without its two zero blocks", where)
-    blanked = block[:148] + b" " * 8 + block[156:]
-    if _number(block[_CHECKSUM]) != sum(blanked):
+    checksum = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+    if block[_CHECKSUM] not in (b"%06o\0 " % checksum, b"%07o\0" % checksum):  # GNU tar's form, Rust's form
         refuse("E_TAR_TRUNCATED", "a header's checksum is wrong", where)
     _check_type(block, where)
     name = _name(block[:NAME_LIMIT], where)
