@@ -1,0 +1,75 @@
+"""What the documents read so far add up to.
+
+Documents are added one by one, in the order of their paths; what can only be said of all of them together
+(a store that no document names, an alias to a dataset that none lists) is checked at the end. Nothing is
+raised on the way, so that one run reports everything that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from reconciler.desired.yaml_guard import Document
+from reconciler.errors import Problem
+from reconciler.model import Address, Declaration, Meta, Place, StoreConfig
+
+
+class Use(NamedTuple):
+    """A document that names a store, the kind that the store must be of, and where it says so."""
+
+    store: str
+    kind: str
+    place: Place
+
+
+@dataclass(slots=True)
+class Draft:
+    """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it."""
+
+    stores: dict[str, StoreConfig] = field(default_factory=dict)
+    authoritative: set[str] = field(default_factory=set)
+    declarations: dict[Address, Declaration] = field(default_factory=dict)
+    scopes: dict[tuple[str, str], Place] = field(default_factory=dict)
+    metas: dict[str, Meta] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    gone: list[tuple[str, Place]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse(self, code: str, message: str, place: Place, *, got: str | None = None, fix: str = "") -> None:
+        """Note a problem at a place."""
+        self.problems.append(
+            Problem(
+                code=code,
+                message=message,
+                path=place.path,
+                line=place.line,
+                column=place.column,
+                got=got,
+                fix=fix,
+            )
+        )
+
+    def note(self, problem: Problem | None, document: Document, steps: Sequence[str | int]) -> None:
+        """Note a problem of a value, if there is one, where the value stands."""
+        if problem:
+            place = Place(document.path, *document.place(steps))
+            self.refuse(problem.code, problem.message, place, got=problem.got, fix=problem.fix)
+
+    def declare(self, declaration: Declaration) -> None:
+        """Add the wish for one address; a second one for the same address is a problem that names both."""
+        first = self.declarations.setdefault(declaration.address, declaration)
+        if first is not declaration:
+            self.refuse(
+                "E_DUPLICATE",
+                f"{declaration.address} is declared twice, first at {first.place}:{first.place.column}",
+                declaration.place,
+                got=declaration.address.key,
+                fix="keep one of them",
+            )
+
+    def describe(self, where: str, meta: dict[str, Any] | None) -> None:
+        """Note who answers for a document or an entry."""
+        if meta:
+            self.metas[where] = Meta(**meta)

@@ -1,0 +1,94 @@
+"""Locations written in git: what may stand there, and that no secret does.
+
+A location in a `Stores` document says where a live system is; a `source` says where a dataset's bytes
+come from. Both are committed and shown in reviews, so a URL with a user part or a query (where passwords,
+tokens and presigned signatures travel) is refused, and the message never repeats it.
+
+Only the text is judged: nothing is opened, decoded or resolved.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from reconciler.errors import Problem
+
+FILE_SCHEME: Final = "file"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.ASCII | re.DOTALL)
+_SECRET = re.compile(r"//[^/]*@|\?|[^/:@]*:[^/@]*@")
+_WITHHELD = "(withheld)"
+
+
+def redacted(text: str) -> str:
+    """A text for an error message, without what may be a secret."""
+    scheme = _SCHEME.fullmatch(text)
+    if not scheme or not _SECRET.search(scheme.group(2)):
+        return text
+    return f"{scheme.group(1)}:{_WITHHELD}"
+
+
+def _secret_problem(text: str) -> Problem | None:
+    scheme = _SCHEME.fullmatch(text)
+    if not scheme or not _SECRET.search(scheme.group(2)):
+        return None
+    return Problem(
+        code="E_SECRET_IN_CONFIG",
+        message="a committed location has no user part and no query, where secrets travel",
+        got=redacted(text),
+        fix="write {env: VARIABLE}, or leave the credentials to the environment",
+    )
+
+
+def root_problem(text: str) -> Problem | None:
+    """What is wrong with the root of a file-tree store, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    scheme = _SCHEME.fullmatch(text)
+    if not scheme or scheme.group(1) != FILE_SCHEME:
+        return Problem(
+            code="E_URL_SCHEME",
+            message="a root is a directory, written file:PATH; other kinds of storage are not supported yet",
+            got=text,
+            fix="for example file:var/serving",
+        )
+    path = scheme.group(2)
+    if path.startswith("//") and not path.startswith("///"):
+        return Problem(
+            code="E_URL_HOST", message="a file location has no host", got=text, fix="write file:PATH"
+        )
+    if not path.strip("/") or "\\" in path:
+        return Problem(
+            code="E_URL_SYNTAX", message="a file location names a directory", got=text, fix="write file:PATH"
+        )
+    return None
+
+
+def source_problem(text: str) -> Problem | None:
+    """What is wrong with where a dataset's bytes come from, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if _SCHEME.fullmatch(text):
+        return Problem(
+            code="E_SOURCE_SCHEME",
+            message="a source is a path; object-store sources are not supported yet",
+            got=text,
+            fix="name a build root or a pack, relative to the repository's root",
+        )
+    return relative_path_problem(text, "E_SOURCE_PATH", "a source")
+
+
+def relative_path_problem(text: str, code: str, what: str) -> Problem | None:
+    """What is wrong with a path that must stay below the place it starts from, or None."""
+    parts = text.removesuffix("/").split("/")
+    if "\\" in text or "\n" in text or "\t" in text or any(part in {"", ".", ".."} for part in parts):
+        return Problem(
+            code=code,
+            message=f"{what} is a relative path without dot segments, empty parts or backslashes",
+            got=text,
+            fix="name it from the repository's root",
+        )
+    return None

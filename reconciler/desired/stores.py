@@ -1,0 +1,97 @@
+"""`Stores` documents: where the live systems are.
+
+A kind of store joins with one branch of the schema and one line in `_LOCATIONS`. Locations stay as they
+were written, also ``{env: VARIABLE}``: who opens a store resolves them. Names are unique over all
+documents, two stores never share a location, and a chain of `promotesFrom` has an end.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from reconciler.desired.draft import Draft
+from reconciler.desired.location import root_problem
+from reconciler.desired.yaml_guard import Document
+from reconciler.errors import Problem
+from reconciler.model import Place, StoreConfig
+
+_LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] = {
+    "serving": {"root": root_problem}
+}
+"""For each kind of store: which settings are locations, and what judges them."""
+
+_TRUTHS: Final = frozenset({"create", "authoritative"})
+
+
+def add_stores(document: Document, draft: Draft) -> None:
+    """Add the stores of one document to the draft."""
+    draft.describe(document.path, document.root.get("meta"))
+    stores = document.root["stores"]
+    for (name, written), at in zip(stores.items(), document.key_places(stores), strict=True):
+        place = Place(document.path, *at)
+        kind = written["kind"]
+        for setting, judge in _LOCATIONS[kind].items():
+            value = written[setting]
+            if isinstance(value, str):
+                draft.note(judge(value), document, ("stores", name, setting))
+        if name in draft.stores:
+            first = draft.stores[name].place
+            draft.refuse("E_DUPLICATE", f"the store is declared twice, first at {first}", place, got=name)
+            continue
+        settings: dict[str, Any] = {key: value for key, value in written.items() if key != "kind"}
+        settings |= {key: settings[key] == "true" for key in _TRUTHS.intersection(settings)}
+        if settings.pop("authoritative", False):
+            draft.authoritative.add(name)
+        draft.stores[name] = StoreConfig(name=name, kind=kind, settings=settings, place=place)
+
+
+def check_stores(draft: Draft) -> None:
+    """Check what only all documents together can tell about stores."""
+    for use in draft.uses:
+        config = draft.stores.get(use.store)
+        if config is None:
+            near = difflib.get_close_matches(use.store, draft.stores, n=1)
+            fix = f'did you mean "{near[0]}"?' if near else "declare it in a Stores document"
+            draft.refuse(
+                "E_STORE_UNKNOWN", "no document declares this store", use.place, got=use.store, fix=fix
+            )
+        elif config.kind != use.kind:
+            message = f"the document is for stores of kind {use.kind}, this one is of kind {config.kind}"
+            draft.refuse("E_STORE_KIND", message, use.place, got=use.store, fix=f"name a {use.kind} store")
+    _check_chains(draft)
+    _check_locations(draft)
+
+
+def _check_chains(draft: Draft) -> None:
+    for name, config in draft.stores.items():
+        seen = [name]
+        before = config.settings.get("promotesFrom")
+        while before is not None:
+            if before not in draft.stores:
+                if len(seen) == 1:
+                    draft.refuse(
+                        "E_STORE_UNKNOWN", "promotesFrom names no declared store", config.place, got=before
+                    )
+                break
+            if before in seen:
+                if before == name:
+                    chain = " from ".join([*seen, name])
+                    draft.refuse("E_STORE_CYCLE", "a store promotes from itself", config.place, got=chain)
+                break
+            seen.append(before)
+            before = draft.stores[before].settings.get("promotesFrom")
+
+
+def _check_locations(draft: Draft) -> None:
+    taken: dict[str, StoreConfig] = {}
+    for config in draft.stores.values():
+        root = config.settings.get("root")
+        if not isinstance(root, str):
+            continue
+        first = taken.setdefault(posixpath.normpath(root.partition(":")[2]), config)
+        if first is not config:
+            message = f"the location is that of store {first.name} at {first.place}"
+            draft.refuse("E_DUPLICATE", message, config.place, got=config.name, fix="give each store its own")
