@@ -59,7 +59,6 @@ NAMES: frozenset[str] = frozenset(
         "fs.stage.dirsync",
         "fs.stage.file.mid",
         "fs.stage.fsync",
-        "fs.unpack.before",
         "fs.verify",
     }
 )
@@ -89,6 +88,11 @@ def arm(text: str) -> None:
     _plan.clear()
     _hits.clear()
     _plan.update(_armed(text))
+
+
+def hits() -> dict[str, int]:
+    """How often each armed name was passed since it was armed."""
+    return dict(_hits)
 
 
 def failpoint(name: str) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 
-from reconciler.canonical import sha256_digest
 from reconciler.errors import InvalidInput
 from reconciler.model import Change, DatasetId, Step
 from reconciler.stores.serving.alias import Alias, encode_alias
@@ -64,8 +63,8 @@ class Again(Enum):
     REWRITE = "rewrite"
 
 
-def do_step(session: Session, step: Step, time: int, again: Again = Again.SKIP) -> str:
-    """Do one checked step and return its receipt: the digest of what was written.
+def do_step(session: Session, step: Step, time: int, again: Again = Again.SKIP) -> None:
+    """Do one checked step.
 
     Raises:
         Conflict: E_FENCED or E_CONFLICT, somebody else writes.
@@ -75,10 +74,10 @@ def do_step(session: Session, step: Step, time: int, again: Again = Again.SKIP) 
     if first.slot == ARTIFACT:
         for publication in publications((step,)):
             place(session.root, session.seq, publication, still_ours=session.still_ours)
-        return str(first.after)
-    if first.address.kind == DATASET:
-        return _do_catalog(session, step.changes, again)
-    return _do_alias(session, step.changes, time, again)
+    elif first.address.kind == DATASET:
+        _do_catalog(session, step.changes, again)
+    else:
+        _do_alias(session, step.changes, time, again)
 
 
 def edited(catalog: Catalog, changes: tuple[Change, ...]) -> Catalog:
@@ -96,31 +95,24 @@ def edited(catalog: Catalog, changes: tuple[Change, ...]) -> Catalog:
     return catalog.edited(edits)
 
 
-def _do_catalog(session: Session, changes: tuple[Change, ...], again: Again) -> str:
+def _do_catalog(session: Session, changes: tuple[Change, ...], again: Again) -> None:
     heads = session.heads()
     # The entry of a dataset comes before its diffs, which need it.
     ordered = tuple(sorted(changes, key=lambda c: (c.address, c.slot != ENTRY)))
     catalog = edited(heads.catalog, ordered)
-    digest = write_catalog(session, heads, catalog, again)
+    write_catalog(session, heads, catalog, again)
     bind_aliases(session, again)
-    return digest
 
 
-def write_catalog(session: Session, heads: Heads, catalog: Catalog, again: Again) -> str:
-    """Replace the catalog, and its digest file where there is one; returns the digest of its bytes."""
+def write_catalog(session: Session, heads: Heads, catalog: Catalog, again: Again) -> None:
+    """Replace the catalog, and its digest file where there is one."""
     base = heads.digests.get("catalog")
-    if base is not None and catalog == heads.catalog and again is Again.SKIP:
-        digest = base
-    else:
+    if base is None or catalog != heads.catalog or again is Again.REWRITE:
         data = encode_catalog(catalog)
-        digest = sha256_digest(data)
-        if digest != base or again is Again.REWRITE:
-            replace_file(
-                session.root, CATALOG_FILE, data, CATALOG_MOMENTS, still_valid=session.catalog_is(base)
-            )
+        still_valid = session.catalog_is(base)
+        replace_file(session.root, CATALOG_FILE, data, CATALOG_MOMENTS, still_valid=still_valid)
         session.remember(data, catalog)
     _write_digest(session, catalog, again)
-    return digest
 
 
 def _write_digest(session: Session, catalog: Catalog, again: Again) -> None:
@@ -149,47 +141,43 @@ def bind_aliases(session: Session, again: Again) -> None:
         _write_kept(session, kept)
 
 
-def _do_alias(session: Session, changes: tuple[Change, ...], time: int, again: Again) -> str:
+def _do_alias(session: Session, changes: tuple[Change, ...], time: int, again: Again) -> None:
     heads = session.heads()
     key = changes[0].address.key
     live = heads.aliases().get(key)
     named = next((change for change in changes if change.slot == NAMED), None)
     if (named or changes[0]).after is None:
-        return _drop(session, heads, key)
+        _drop(session, heads, key)
+        return
     dataset = DatasetId.parse(str(named.after)) if named else live.dataset if live else None
     if dataset is None:
         raise InvalidInput.of("E_STEP", "an alias that does not exist cannot be bound", path=key)
-    if live and (live.dataset, live.catalog_sha256) == (dataset, heads.catalog_hash) and again is Again.SKIP:
-        return _receipt(heads, key)
     record = Alias(dataset=dataset, catalog_sha256=heads.catalog_hash, updated_at=str(time))
-    if live and live.dataset == dataset:
+    if live is not None and live.dataset == dataset:
         record = replace(live, catalog_sha256=heads.catalog_hash)
+    if record == live and again is Again.SKIP:
+        return
     if key == LATEST:
-        return _write_alias(session, record)
-    return _write_kept(session, {**heads.kept, key: record})
+        _write_alias(session, record)
+    else:
+        _write_kept(session, {**heads.kept, key: record})
 
 
-def _drop(session: Session, heads: Heads, key: str) -> str:
+def _drop(session: Session, heads: Heads, key: str) -> None:
     if key == LATEST:
         remove_file(session.root, ALIAS_FILE, ALIAS_MOMENTS, still_valid=session.still_ours)
-        return ""
-    return _write_kept(session, {name: alias for name, alias in heads.kept.items() if name != key})
+    else:
+        _write_kept(session, {name: alias for name, alias in heads.kept.items() if name != key})
 
 
-def _receipt(heads: Heads, key: str) -> str:
-    return heads.digests["alias" if key == LATEST else "aliases"]
-
-
-def _write_alias(session: Session, alias: Alias) -> str:
+def _write_alias(session: Session, alias: Alias) -> None:
     data = encode_alias(alias)
     replace_file(session.root, ALIAS_FILE, data, ALIAS_MOMENTS, still_valid=session.still_ours)
-    return sha256_digest(data)
 
 
-def _write_kept(session: Session, kept: Mapping[str, Alias]) -> str:
-    if not kept:
+def _write_kept(session: Session, kept: Mapping[str, Alias]) -> None:
+    if kept:
+        data = encode_kept(kept)
+        replace_file(session.root, ALIASES_FILE, data, ALIAS_MOMENTS, still_valid=session.still_ours)
+    else:
         remove_file(session.root, ALIASES_FILE, ALIAS_MOMENTS, still_valid=session.still_ours)
-        return ""
-    data = encode_kept(kept)
-    replace_file(session.root, ALIASES_FILE, data, ALIAS_MOMENTS, still_valid=session.still_ours)
-    return sha256_digest(data)

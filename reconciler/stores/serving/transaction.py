@@ -12,7 +12,8 @@ done, and one that is neither has diverged and stops the run.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, ReconcilerError
@@ -21,7 +22,7 @@ from reconciler.ledger import Record, Run
 from reconciler.model import DatasetId, Outcome, Step, StepResult
 from reconciler.stores.serving.durable import unavailable
 from reconciler.stores.serving.edits import Again, do_step
-from reconciler.stores.serving.order import ARTIFACT
+from reconciler.stores.serving.order import ALIAS, ARTIFACT, LATEST
 from reconciler.stores.serving.preconditions import (
     check_before,
     check_references,
@@ -120,8 +121,8 @@ def _do_all(session: Session, record: Record, do: _Do) -> list[StepResult]:
 
 
 def _first_time(session: Session, step: Step, time: int) -> StepResult:
-    receipt = do_step(session, step, time)
-    return _read_back(session, step, receipt)
+    do_step(session, step, time)
+    return _read_back(session, step)
 
 
 def _once_more(session: Session, step: Step, time: int) -> StepResult:
@@ -129,22 +130,24 @@ def _once_more(session: Session, step: Step, time: int) -> StepResult:
     if standing is Standing.ELSEWHERE:
         return StepResult(step=step.id, outcome=Outcome.DIVERGED, problems=tuple(_diverged(session, step)))
     if step.changes[0].slot != ARTIFACT:
-        return _read_back(session, step, do_step(session, step, time, Again.REWRITE))
+        do_step(session, step, time, Again.REWRITE)
+        return _read_back(session, step)
     dataset = DatasetId.parse(step.changes[0].address.key)
     if not is_staged(session.root, session.seq, dataset):
         if standing is Standing.AFTER:
             settle(session.root, dataset)
-            return _read_back(session, step, str(step.changes[0].after))
+            return _read_back(session, step)
         prepare(session, (step,), time)
-    return _read_back(session, step, do_step(session, step, time))
+    do_step(session, step, time)
+    return _read_back(session, step)
 
 
-def _read_back(session: Session, step: Step, receipt: str) -> StepResult:
+def _read_back(session: Session, step: Step) -> StepResult:
     problems = tuple(_diverged(session, step))
     for publication in publications((step,)):
         problems += verify(session.root, publication)
     outcome = Outcome.DIVERGED if problems else Outcome.APPLIED
-    return StepResult(step=step.id, outcome=outcome, receipt=receipt, problems=problems)
+    return StepResult(step=step.id, outcome=outcome, problems=problems)
 
 
 def _diverged(session: Session, step: Step) -> list[Problem]:
@@ -199,19 +202,31 @@ def _close(session: Session, record: Record, results: list[StepResult]) -> tuple
         session.still_ours()
         session.sweep()
         failpoint("fs.evidence")
-        session.ledger.put_outcome(record, results, session.heads().digests)
+        digests = session.heads().digests
+        receipts = [_receipt(step, digests) for step in record.steps]
+        closed = [
+            replace(result, receipt=receipt) if result.outcome is Outcome.APPLIED else result
+            for result, receipt in zip(results, receipts, strict=True)
+        ]
+        session.ledger.put_outcome(record, closed, digests)
     except (OSError, ReconcilerError) as error:
         refusal = _refusal(error, session.where)
         if not results:
             raise OutcomeUnknown(refusal.problems) from error
-        last = results[-1]
-        results[-1] = StepResult(
-            step=last.step,
-            outcome=Outcome.UNKNOWN,
-            receipt=last.receipt,
-            problems=(*last.problems, *refusal.problems),
-        )
-    return tuple(results)
+        problems = (*results[-1].problems, *refusal.problems)
+        results[-1] = replace(results[-1], outcome=Outcome.UNKNOWN, problems=problems)
+        return tuple(results)
+    return tuple(closed)
+
+
+def _receipt(step: Step, digests: Mapping[str, str]) -> str:
+    """The digest of what a step wrote, as the whole run left it: a killed run can find no other again."""
+    first = step.changes[0]
+    if first.slot == ARTIFACT:
+        return str(first.after)
+    if first.address.kind == ALIAS:
+        return digests.get("alias" if first.address.key == LATEST else "aliases", "")
+    return digests.get("catalog", "")
 
 
 def not_finished(results: Sequence[StepResult], where: str) -> ReconcilerError | None:
