@@ -1,0 +1,1 @@
+"""Documents of a serving dataset, and its verification."""
