@@ -112,17 +112,17 @@ def database(handle: int, path: str) -> Iterator[sqlite3.Connection]:
 def _connected(handle: int, path: str) -> sqlite3.Connection:
     """Open by descriptor; SQLite itself needs a name, so the name must lead to the same file afterwards."""
     before = os.fstat(handle)
-    connection = sqlite3.connect(
-        f"file:/proc/self/fd/{handle}?mode=ro&immutable=1",
-        uri=True,
-        isolation_level=None,
-        cached_statements=8,
-    )
+    try:
+        connection = sqlite3.connect(
+            f"file:/proc/self/fd/{handle}?mode=ro&immutable=1", uri=True, isolation_level=None
+        )
+    except sqlite3.OperationalError as error:  # nothing was parsed yet: the name leads nowhere
+        raise _replaced(path) from error
     try:
         after = os.stat(os.readlink(f"/proc/self/fd/{handle}"), follow_symlinks=False)
     except OSError as error:
         connection.close()
-        raise io_error(error, path) from error
+        raise _replaced(path) from error
     if (before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns) != (
         after.st_dev,
         after.st_ino,
@@ -130,8 +130,12 @@ def _connected(handle: int, path: str) -> sqlite3.Connection:
         after.st_mtime_ns,
     ):
         connection.close()
-        raise Unavailable.of("E_IO", "the file was replaced while it was read", path=path, fix="run again")
+        raise _replaced(path)
     return connection
+
+
+def _replaced(path: str) -> Unavailable:
+    return Unavailable.of("E_IO", "the file was replaced while it was read", path=path, fix="run again")
 
 
 def _bound(connection: sqlite3.Connection, size: int) -> None:

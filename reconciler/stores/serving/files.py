@@ -78,6 +78,8 @@ def open_file(dirfd: int, relpath: str, where: str = "") -> int | None:
         InvalidInput: E_PATH.
         Unavailable: E_STORE_LINK, E_STORE_FILE or E_IO.
     """
+    if not is_plain_path(relpath):
+        raise InvalidInput.of("E_PATH", "a path leaves its directory", path=where, got=relpath)
     directory, _, name = relpath.rpartition("/")
     parent = open_dir(dirfd, directory, where) if directory else dirfd
     if parent is None:
@@ -90,8 +92,6 @@ def open_file(dirfd: int, relpath: str, where: str = "") -> int | None:
 
 
 def _open_at(parent: int, name: str, path: str) -> int | None:
-    if not is_plain_path(name):
-        raise InvalidInput.of("E_PATH", "a path leaves its directory", path=path)
     try:
         handle = os.open(name, _FILE, dir_fd=parent)
     except FileNotFoundError:
