@@ -210,7 +210,7 @@ def _set_diffs(catalog: dict[str, Entry], change: Change) -> None:
     if key in catalog:
         catalog[key] = catalog[key]._replace(diffs=tuple(change.after or ()))
     elif change.after is not None:
-        # The entry comes in the same step, after its diffs (slots are sorted by name).
+        # Its entry may come later in the same step; `_check_listed` refuses diffs that stay alone.
         catalog[key] = Entry(value="", diffs=tuple(change.after))
 
 

@@ -47,7 +47,8 @@ class MemoryFault:
 class MemoryHarness:
     """One memory store of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str = "m") -> None:
+        self._store = store
         self._name = f"harness-{next(_NUMBERS)}"
 
     @property
@@ -57,12 +58,13 @@ class MemoryHarness:
 
     def fresh(self) -> MemoryHarness:
         """Another memory store."""
-        return MemoryHarness()
+        return MemoryHarness(self._store)
 
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> MemoryStore:
         """A new handle."""
         settings = {"name": self._name, "create": create}
-        config = StoreConfig(name="m", kind="memory", settings=settings, place=Place("stores.yaml", 1, 1))
+        place = Place("stores.yaml", 1, 1)
+        config = StoreConfig(name=self._store, kind="memory", settings=settings, place=place)
         return open_store(config, Surroundings(root=Path(), lock_timeout=lock_timeout))
 
     def build(self, dataset: str) -> Build:

@@ -1,0 +1,184 @@
+"""Each rule denies what it is there to deny, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from reconciler.diff import difference
+from reconciler.model import (
+    NOTHING,
+    Address,
+    Declaration,
+    Depth,
+    Desired,
+    Finding,
+    Observed,
+    Place,
+    Severity,
+    Slots,
+)
+from reconciler.plan import store_plan
+from reconciler.policy import RULES, Facts, evaluate, policy_digest
+from reconciler.stores.memory import SHAPE
+from tests.unit.core.values import DIGEST, LATEST, LISTED, OTHER, PUBLISHED, STORE, dataset, owned, seen, wish
+
+HUMAN, NEWER, MOUSE = dataset(), dataset(111), dataset(species="mus_musculus", assembly="GRCm39")
+AT_HUMAN: Slots = {"dataset": HUMAN.key, "binding": "catalog"}
+AT_NEWER: Slots = {"dataset": NEWER.key, "binding": "catalog"}
+SCOPE = Place("catalog.yaml", 4, 1)
+KEPT = wish(NEWER, LISTED, source="builds/newer")
+
+
+def facts_of(
+    wishes: Sequence[Declaration],
+    sights: Sequence[Observed] = (),
+    recorded: Mapping[Address, Slots] | None = None,
+    *,
+    missing: frozenset[Address] = frozenset(),
+) -> Facts:
+    ours = owned(recorded or {})
+    found = difference(wishes, sights, ours, shape=SHAPE, everything_ours=False)
+    desired = Desired(
+        commit="c" * 40,
+        commit_time=1,
+        author="a",
+        stores={"m": STORE},
+        declarations=tuple(wishes),
+        scopes={("m", "dataset"): SCOPE, ("other", "dataset"): SCOPE},
+    )
+    part = store_plan(STORE, SHAPE, found, depth=Depth.MANIFESTS)
+    return Facts(desired=desired, plan=part, difference=found, inventory=ours, missing_sources=missing)
+
+
+def found_by(rule: str, facts: Facts) -> list[Finding]:
+    return list(RULES[rule](facts))
+
+
+CASES: dict[str, tuple[str, Facts, str, str]] = {
+    "a thing of ours that is not named any more": (
+        "removal-needs-tombstone",
+        facts_of([KEPT], [seen(HUMAN, LISTED)], {HUMAN: LISTED}),
+        "E_TOMBSTONE",
+        str(HUMAN),
+    ),
+    "an emptied list that would empty the catalog": (
+        "empty-desired",
+        facts_of([], [seen(HUMAN, LISTED)], {HUMAN: LISTED}),
+        "E_EMPTY_DESIRED",
+        "m",
+    ),
+    "a list of tombstones only": (
+        "empty-desired",
+        facts_of([wish(HUMAN, NOTHING, reason="r")], [seen(HUMAN, LISTED)], {HUMAN: LISTED}),
+        "E_EMPTY_DESIRED",
+        "m",
+    ),
+    "other bytes under a published id": (
+        "artifact-immutable",
+        facts_of([wish(HUMAN, LISTED, source="builds/x")], [seen(HUMAN, {"artifact": OTHER})]),
+        "E_IMMUTABLE",
+        str(HUMAN),
+    ),
+    "a dataset that is neither published nor given": (
+        "dataset-published",
+        facts_of([wish(HUMAN, LISTED)]),
+        "E_NOT_PUBLISHED",
+        str(HUMAN),
+    ),
+    "a roll back of what latest names": (
+        "alias-target",
+        facts_of(
+            [wish(HUMAN, NOTHING, reason="r"), wish(NEWER, LISTED)],
+            [seen(LATEST, AT_HUMAN), seen(HUMAN, LISTED), seen(NEWER, LISTED)],
+        ),
+        "E_ALIAS_TARGET",
+        str(HUMAN),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rule_denies(case: str) -> None:
+    rule, facts, code, subject = CASES[case]
+    assert [(f.rule, f.severity, f.code, f.subject) for f in found_by(rule, facts)] == [
+        (rule, Severity.DENY, code, subject)
+    ]
+
+
+def test_finding_names_the_place_of_its_origin() -> None:
+    assert [
+        f.place
+        for f in found_by("dataset-published", CASES["a dataset that is neither published nor given"][1])
+    ] == [Place("catalog.yaml", 7, 1)]
+    assert [
+        f.place for f in found_by("empty-desired", facts_of([], [seen(HUMAN, LISTED)], {HUMAN: LISTED}))
+    ] == [SCOPE]
+
+
+def test_source_that_cannot_be_reached_here_warns() -> None:
+    facts = facts_of([KEPT], missing=frozenset({NEWER}))
+    assert [(f.rule, f.severity, f.code, f.subject) for f in evaluate([facts])] == [
+        ("source-reachable", Severity.WARN, "E_SOURCE_MISSING", str(NEWER))
+    ]
+
+
+ALLOWED: dict[str, Facts] = {
+    "nothing declared, nothing ours": facts_of([], [seen(HUMAN, LISTED)]),
+    "a new dataset with a source": facts_of([KEPT]),
+    "a removal with a tombstone": facts_of(
+        [wish(HUMAN, NOTHING, reason="r"), KEPT], [seen(HUMAN, LISTED)], {HUMAN: LISTED}
+    ),
+    "a promotion of what is published": facts_of([wish(HUMAN, LISTED)], [seen(HUMAN, PUBLISHED)]),
+    "an adoption": facts_of([wish(HUMAN, LISTED)], [seen(HUMAN, LISTED)]),
+    "a roll back with the alias moved in the same change": facts_of(
+        [wish(LATEST, AT_NEWER), wish(HUMAN, NOTHING, reason="r"), wish(NEWER, LISTED)],
+        [seen(LATEST, AT_HUMAN), seen(HUMAN, LISTED), seen(NEWER, LISTED)],
+    ),
+    "a roll back with the alias dropped in the same change": facts_of(
+        [wish(LATEST, NOTHING, reason="r"), wish(HUMAN, NOTHING, reason="r"), wish(NEWER, LISTED)],
+        [seen(LATEST, AT_HUMAN), seen(HUMAN, LISTED), seen(NEWER, LISTED)],
+    ),
+    "an omitted alias": facts_of([KEPT], [seen(LATEST, AT_NEWER)], {LATEST: AT_NEWER}),
+}
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_no_rule_denies(case: str) -> None:
+    assert evaluate([ALLOWED[case]]) == ()
+
+
+def test_every_rule_has_a_negative_test() -> None:
+    assert {rule for rule, *_ in CASES.values()} | {"source-reachable"} == set(RULES)
+
+
+def test_denials_come_first_then_rules_and_subjects_in_order() -> None:
+    wishes = [wish(HUMAN, LISTED), wish(MOUSE, LISTED), wish(NEWER, LISTED, source="builds/newer")]
+    facts = facts_of(wishes, [seen(dataset(1), LISTED)], {dataset(1): LISTED}, missing=frozenset({NEWER}))
+    assert [(f.severity.value, f.rule, f.subject) for f in evaluate([facts])] == [
+        ("deny", "dataset-published", str(HUMAN)),
+        ("deny", "dataset-published", str(MOUSE)),
+        ("deny", "removal-needs-tombstone", str(dataset(1))),
+        ("warn", "source-reachable", str(NEWER)),
+    ]
+
+
+def test_rule_that_fails_denies() -> None:
+    # A missing source of an address that has none: the rule cannot know what to say.
+    facts = facts_of([KEPT], missing=frozenset({HUMAN}))
+    assert [(f.rule, f.severity, f.code) for f in evaluate([facts])] == [
+        ("source-reachable", Severity.DENY, "E_POLICY_ERROR")
+    ]
+
+
+def test_policy_digest_follows_the_governance_files() -> None:
+    digests = [
+        policy_digest({}),
+        policy_digest({"a.json": b"{}"}),
+        policy_digest({"a.json": b"{ }"}),
+        policy_digest({"b.json": b"{}"}),
+    ]
+    assert len(set(digests)) == 4
+    assert policy_digest({"a": b"1", "b": b"2"}) == policy_digest({"b": b"2", "a": b"1"})
+    assert all(digest.startswith("sha256:") and len(digest) == len(DIGEST) for digest in digests)
