@@ -2,8 +2,8 @@
 
 Decides, for one store, which slots must change, what already is as declared but not yet ours
 (adoption), and which of our things stand in the store without being declared any more (removal). A
-slot that a declaration does not name is not compared. Content that cannot be trusted is passed on as
-corrupt and never compared.
+slot that a declaration does not name, and that no apply of ours left, is not compared. Content that
+cannot be trusted is passed on as corrupt and never compared.
 
 Never reads anything: the caller gives declarations, observations and the inventory. Only what differs is
 kept, so that the cost in memory follows the change and not the catalog.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.ledger import Inventory
-from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Shape, Slots
+from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Shape, Slots, Value
 
 
 @dataclass(slots=True)
@@ -98,6 +98,19 @@ def difference(
     return result
 
 
+def managed(wish: Declaration, recorded: Slots, shape: Shape) -> Mapping[str, Value | None]:
+    """The slots that a wish decides, with None where a slot must be absent.
+
+    That is so for an empty list, and for a slot that an apply of ours left and that the wish does not
+    name any more: what git set, git can take back. A slot that was never ours is not decided.
+    """
+    decided: dict[str, Value | None] = {slot: value or None for slot, value in wish.slots.items()}
+    for slot in recorded:
+        if slot not in decided and (wish.address.kind, slot) not in shape.permanent:
+            decided[slot] = None
+    return decided
+
+
 def _repairs(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
     return wish.source is not None and all(problem.code in recoverable for problem in sight.problems)
 
@@ -125,8 +138,9 @@ def _declared(
     recorded: Mapping[Address, Slots],
     shape: Shape,
 ) -> None:
-    address, wanted = wish.address, wish.slots
-    if wanted:
+    address, ours = wish.address, recorded.get(wish.address, NOTHING)
+    wanted = managed(wish, ours, shape)
+    if wish.slots:
         changes = [
             Change(address, slot, live.get(slot), value)
             for slot, value in wanted.items()
@@ -141,11 +155,12 @@ def _declared(
         if wish.source is not None:
             result.sources[address] = wish.source
         moved = {change.slot for change in changes}
-        kept = {slot: value for slot, value in wanted.items() if slot not in moved}
-        if kept and recorded.get(address, NOTHING) != kept:
+        kept = {slot: value for slot, value in wanted.items() if value is not None and slot not in moved}
+        if any(ours.get(slot) != value for slot, value in kept.items()):
             result.adopted.append((address, kept))
         return
     result.unchanged += 1
-    if wanted and recorded.get(address, NOTHING) != wanted:
-        result.adopted.append((address, wanted))
-        result.newly_ours += not recorded.get(address)
+    kept = {slot: value for slot, value in wanted.items() if value is not None}
+    if wish.slots and ours != kept:
+        result.adopted.append((address, kept))
+        result.newly_ours += not ours

@@ -14,14 +14,14 @@ Never reads a store; the caller passes the observations and states their depth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.diff import joined
+from reconciler.diff import joined, managed
 from reconciler.errors import Problem
 from reconciler.ledger import Inventory
-from reconciler.model import NOTHING, Address, DatasetId, Declaration, Depth, Observed, Shape, Slots
+from reconciler.model import NOTHING, Address, DatasetId, Declaration, Depth, Observed, Shape, Slots, Value
 
 SCHEMA = "reconciler/drift/v1"
 VERDICTS = ("in_sync", "pending", "drift", "hold", "corrupt", "unmanaged", "unknown")
@@ -166,7 +166,7 @@ class _Three:
 
     def verdict(self) -> tuple[str, str]:
         if self.wish is not None and self.wish.slots:
-            return self._declared(self.wish.slots)
+            return self._declared(managed(self.wish, self.recorded or NOTHING, self.shape))
         if not self._removable(self.live):
             return "in_sync", ""
         if self.wish is None and self.address.kind in self.shape.omittable:
@@ -177,7 +177,7 @@ class _Three:
             return "drift", "extra"
         return ("unmanaged", "") if self.wish is None else ("pending", "")
 
-    def _declared(self, wanted: Slots) -> tuple[str, str]:
+    def _declared(self, wanted: Mapping[str, Value | None]) -> tuple[str, str]:
         if self._holds(wanted):
             return "in_sync", ""
         if self.recorded is None:
@@ -192,7 +192,7 @@ class _Three:
         """Whether there is anything that a removal would take away."""
         return any((self.address.kind, slot) not in self.shape.permanent for slot in slots)
 
-    def _holds(self, slots: Slots) -> bool:
+    def _holds(self, slots: Mapping[str, Value | None]) -> bool:
         return all(self.live.get(slot) == value for slot, value in slots.items())
 
 

@@ -47,7 +47,33 @@ def test_only_the_slots_that_differ_change() -> None:
     assert (found.changes, found.adopted) == ([Change(HUMAN, "entry", None, "listed")], [])
 
 
-def test_slot_that_is_not_declared_is_not_compared() -> None:
+def test_slot_of_ours_that_is_not_declared_any_more_is_taken_back() -> None:
+    live = {**LISTED, "diffs": ("x",)}
+    found = compared([wish(HUMAN, LISTED)], [seen(HUMAN, live)], {HUMAN: live})
+    assert (found.changes, found.adopted) == ([Change(HUMAN, "diffs", ("x",), None)], [])
+
+
+def test_slot_of_ours_that_is_gone_already_leaves_the_record_only() -> None:
+    ours = {**LISTED, "diffs": ("x",)}
+    found = compared([wish(HUMAN, LISTED)], [seen(HUMAN, LISTED)], {HUMAN: ours})
+    assert (found.changes, found.adopted, found.newly_ours) == ([], [(HUMAN, LISTED)], 0)
+
+
+def test_empty_list_is_the_wish_for_none() -> None:
+    wishes = [wish(HUMAN, {**LISTED, "diffs": ()})]
+    assert compared(wishes, [seen(HUMAN, LISTED)]).adopted == [(HUMAN, LISTED)]
+    assert compared(wishes, [seen(HUMAN, LISTED)], {HUMAN: LISTED}).unchanged == 1
+    by_others = compared(wishes, [seen(HUMAN, {**LISTED, "diffs": ("x",)})])
+    assert by_others.changes == [Change(HUMAN, "diffs", ("x",), None)]
+
+
+def test_slot_of_ours_that_changes_is_not_adopted_again() -> None:
+    ours = {**LISTED, "diffs": ("x",)}
+    found = compared([wish(HUMAN, {**LISTED, "diffs": ("y",)})], [seen(HUMAN, ours)], {HUMAN: ours})
+    assert (found.changes, found.adopted) == ([Change(HUMAN, "diffs", ("x",), ("y",))], [])
+
+
+def test_slot_that_was_never_ours_is_not_compared() -> None:
     found = compared([wish(HUMAN, LISTED)], [seen(HUMAN, {**LISTED, "diffs": ("x",)})], {HUMAN: LISTED})
     assert (found.changes, found.adopted, found.unchanged) == ([], [], 1)
 
