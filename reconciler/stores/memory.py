@@ -25,7 +25,6 @@ from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, ReconcilerError, Unavailable
 from reconciler.ledger import Record, Run, intent_bytes, outcome_bytes, read_record
 from reconciler.model import (
-    NOTHING,
     Address,
     Depth,
     Observed,
@@ -40,6 +39,7 @@ from reconciler.model import (
 )
 from reconciler.stores.memory_contents import Contents, MemoryState, after_step, damage
 from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.serving.order import CATALOG_UNIT, DATASET
 from reconciler.stores.serving.order import SHAPE as _SHAPE
 
 SHAPE: Shape = _SHAPE
@@ -310,10 +310,12 @@ def _diverged(step: Step) -> StepResult:
 
 def _receipt(contents: Contents, step: Step) -> str:
     """The store's own revision of the unit that a step wrote."""
-    first = step.changes[0] if step.changes else None
-    if first is None or (first.address.kind, first.slot) in {("dataset", "entry"), ("dataset", "diffs")}:
+    if step.unit == CATALOG_UNIT or not step.changes:
         return contents.catalog_digest()
-    slots = contents.slots(first.address.kind, first.address.key) or NOTHING
+    address = step.changes[0].address
+    slots = contents.slots(address.kind, address.key)
+    if address.kind == DATASET:
+        return str(slots["artifact"])
     return sha256_digest(canonical(dict(slots)))
 
 
