@@ -96,8 +96,14 @@ def dataset_of(args: argparse.Namespace) -> DatasetId:
     return DatasetId.parse(args.id if args.id is not None else "/".join(given))
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add the store, the repository it may come from, and `--output`."""
+def add_store(parser: argparse.ArgumentParser, *, creates: bool = False) -> None:
+    """Add the store, the repository it may come from, and `--output`.
+
+    Args:
+        parser: gets the options.
+        creates: whether the operation makes the directory of `--store-root` if it is missing.
+    """
+    parser.set_defaults(creates_store=creates)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--store-root", metavar="DIR", help="the serving store's directory")
     where.add_argument(
@@ -194,23 +200,18 @@ def open_by_hand(args: argparse.Namespace, console: Console) -> Iterator[Hand]:
     config = StoreConfig(
         name=SERVING,
         kind=SERVING,
-        settings={"root": f"file:{_present(args.store_root)}"},
+        settings={
+            "root": f"file:{args.store_root if args.creates_store else _present(args.store_root)}",
+            "create": args.creates_store,
+        },
         place=Place("--store-root", 0, 0),
     )
-    surroundings = Surroundings(
-        root=Path.cwd(), lock_timeout=args.lock_timeout, progress=lambda line: _told(console, line)
-    )
+    surroundings = Surroundings(root=Path.cwd(), lock_timeout=args.lock_timeout, progress=console.note)
     store = kind.open_store(config, surroundings)
     try:
         yield Hand(refreshed(store, kind.SHAPE), Path.cwd(), {}, None)
     finally:
         store.close()
-
-
-def _told(console: Console, line: str) -> None:
-    """Pass progress on to people; errors under JSON stand alone on standard error."""
-    if console.output != "json":
-        console.note(line)
 
 
 def _present(directory: str) -> str:

@@ -51,8 +51,9 @@ class Console:
             self._write(self._coloured(text()))
 
     def note(self, line: str) -> None:
-        """A line for people, beside the answer."""
-        print(line, file=self.err, flush=True)
+        """A line for people, beside the answer; errors under JSON stand alone on standard error."""
+        if self.output != "json":
+            print(line, file=self.err, flush=True)
 
     def problems(self, problems: tuple[Problem, ...]) -> None:
         """Report what is wrong."""

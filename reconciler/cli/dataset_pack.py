@@ -64,6 +64,7 @@ def add_pack(operations: Operations) -> None:
     where = unpacker.add_mutually_exclusive_group(required=True)
     where.add_argument("--out", metavar="DIR", type=Path, help="the new build root")
     where.add_argument("--store-root", metavar="DIR", help="publish it to the store in this directory")
+    unpacker.set_defaults(creates_store=True)
     where.add_argument(
         "--store", metavar="NAME", nargs=1, default=[], help="publish it to a store of stores.yaml"
     )

@@ -84,7 +84,7 @@ def add_publish(operations: Operations) -> None:
     parser.add_argument(
         "--source-root", metavar="DIR", type=Path, required=True, help="the build root, or a pack"
     )
-    add_store(parser)
+    add_store(parser, creates=True)
     add_write(parser)
 
 

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--store-root", metavar="DIR", help="a serving store's directory")
+    parser.set_defaults(creates_store=False)
     where.add_argument(
         "--store", metavar="NAME", action="append", default=[], help="only this store; may be repeated"
     )

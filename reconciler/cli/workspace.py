@@ -221,7 +221,9 @@ def open_tree(args: Namespace, console: Console, *, ref: str | None = None) -> t
     root = repository_root(Path(args.repo) if args.repo else Path.cwd())
     if args.worktree:
         return root, open_worktree(root, now=source_date_epoch())
-    return root, open_commit(root, ref or args.ref or "HEAD", warn=console.note)
+    return root, open_commit(
+        root, ref or args.ref or "HEAD", warn=lambda line: console.note(f"warning: {line}")
+    )
 
 
 def load_desired(tree: Tree, args: Namespace) -> Desired:
