@@ -119,13 +119,20 @@ def contend(store: Path, way: Callable[[Path, Iterable[str]], tuple[int, int]]) 
     if any(writer.exitcode for writer in writers):
         raise SystemExit("a writer did not come to its end")
     counts = [results.get() for _ in writers]
-    listed = json.loads((store / "catalog.json").read_bytes())["datasets"]
     return {
-        "kept": len(listed),
+        "kept": _kept(store),
         "failed": sum(failed for failed, _ in counts),
         "repeated": sum(repeated for _, repeated in counts),
         "wall": wall,
     }
+
+
+def _kept(store: Path) -> int:
+    """How many datasets the catalog lists; none when two writers left a torn file behind."""
+    try:
+        return len(json.loads((store / "catalog.json").read_bytes())["datasets"])
+    except ValueError:
+        return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
