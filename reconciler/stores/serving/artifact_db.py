@@ -97,7 +97,9 @@ def database(handle: int, path: str) -> Iterator[sqlite3.Connection]:
         with closing(_connected(handle, path)) as connection:
             _bound(connection, size)
             yield connection
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite may quote the file's bytes in its message
+        if isinstance(error, sqlite3.Error) and _is_read_failure(error):
+            raise Unavailable.of("E_IO", f"SQLite could not read this: {error}", path=path) from error
         raise UnreadableDatabase(
             Problem(
                 code="E_SQLITE",
@@ -107,6 +109,11 @@ def database(handle: int, path: str) -> Iterator[sqlite3.Connection]:
                 fix=_FIX,
             )
         ) from error
+
+
+def _is_read_failure(error: sqlite3.Error) -> bool:
+    """Whether the disk failed, rather than the file being wrong; the low byte is SQLite's primary code."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def _connected(handle: int, path: str) -> sqlite3.Connection:

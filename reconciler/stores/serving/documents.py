@@ -142,9 +142,6 @@ LIVE_CATALOG = Origin(Corrupt, "E_LIVE_CATALOG", "run reconciler catalog rebuild
 LIVE_ALIAS = Origin(Corrupt, "E_LIVE_ALIAS", "run reconciler catalog rebuild")
 """The live `latest.alias.json`."""
 
-IN_STORE = Origin(Corrupt)
-"""Any other document that stands in a store."""
-
 
 def read_as(origin: Origin, read: Callable[[], T]) -> T:
     """Run a reader and give its refusals the class and the code of the document's origin."""
