@@ -79,7 +79,8 @@ def decode(data: bytes, kind: type[T], *, where: str = "", limit: int = DOCUMENT
         limit: the largest accepted size in bytes.
 
     Raises:
-        InvalidInput: a code of `parse_strict`, or E_UNKNOWN_FIELD, E_REQUIRED, E_TYPE.
+        InvalidInput: a code of `parse_strict`, or E_UNKNOWN_FIELD, E_REQUIRED, E_TYPE,
+            E_SCHEMA_VERSION.
     """
     return convert(parse_strict(data, where=where, limit=limit), kind, where=where)
 
@@ -88,7 +89,7 @@ def convert(document: Any, kind: type[T], *, where: str = "") -> T:  # noqa: ANN
     """A parsed JSON value as a typed value.
 
     Raises:
-        InvalidInput: E_UNKNOWN_FIELD, E_REQUIRED or E_TYPE.
+        InvalidInput: E_UNKNOWN_FIELD, E_REQUIRED, E_TYPE or E_SCHEMA_VERSION.
     """
     try:
         return msgspec.convert(document, kind)
@@ -113,6 +114,14 @@ def _explained(text: str, where: str) -> Problem:
     if missing:
         return Problem(
             code="E_REQUIRED", message=f"the member {missing[1]} is missing{inside}", path=where, fix="add it"
+        )
+    if place.endswith(("schema_version", "model_version")) and message.startswith("Invalid enum value"):
+        return Problem(
+            code="E_SCHEMA_VERSION",
+            message=f"this version is not supported{inside}",
+            path=where,
+            got=message.removeprefix("Invalid enum value "),
+            fix="use a version that the serving store's contract names",
         )
     return Problem(
         code="E_TYPE",

@@ -123,6 +123,7 @@ def test_diffs_beside_standard_paths_survive_a_round_trip_of_canonical_bytes() -
         (catalog(entry(dataset={"release": "1", "species": "a", "assembly": ".."})), "E_ID_PATH"),
         (catalog(entry(dataset={"release": "x", "species": "a", "assembly": "b"})), "E_ID_CHARS"),
         (catalog(entry(dataset={"release": "1", "species": "a" * 65, "assembly": "b"})), "E_ID_LENGTH"),
+        (CATALOG_BYTES.replace(b"homo_sapiens", b"a" * 65), "E_ID_LENGTH"),
         (b'{"datasets":[],"model_version":"v2"}', "E_SCHEMA_VERSION"),
         (b'{"datasets":[],"model_version":null}', "E_SCHEMA_VERSION"),
         (b"{}", "E_REQUIRED"),

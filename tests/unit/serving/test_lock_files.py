@@ -79,7 +79,7 @@ def test_the_state_is_the_bytes_of_the_contract() -> None:
         (parse_immutable, encode_immutable(HUMAN, SHORT), "immutability", "draft", "E_TYPE"),
         (parse_immutable, encode_immutable(HUMAN, SHORT), "dataset.release", "x", "E_ID_CHARS"),
         (parse_state, encode_state(PUBLICATION), "state", "retired", "E_TYPE"),
-        (parse_state, encode_state(PUBLICATION), "schema_version", 2, "E_TYPE"),
+        (parse_state, encode_state(PUBLICATION), "schema_version", 2, "E_SCHEMA_VERSION"),
     ],
 )
 def test_a_record_that_breaks_the_contract_is_refused(

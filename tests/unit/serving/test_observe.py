@@ -94,3 +94,20 @@ def test_depth_hashes_the_inputs_that_are_there(published: Path) -> None:
     (published / "inputs" / "genome.fa.bgz").write_bytes(b"other")
     with descriptor(published) as root:
         assert codes(observe_content(root).problems) == ["E_FILE_HASH"]
+
+
+def test_depth_parses_the_manifest_it_trusts(published: Path) -> None:
+    document = json.loads((published / MANIFEST).read_bytes()) | {"note": "x"}
+    data = json.dumps(document).encode()
+    (published / MANIFEST).write_bytes(data)
+    lock = json.loads((published / LOCK).read_bytes())
+    lock["manifest_sha256"] = sha256_digest(data).removeprefix("sha256:")
+    (published / LOCK).write_text(json.dumps(lock, separators=(",", ":")))
+    with descriptor(published) as root:
+        assert codes(observe_content(root).problems) == ["E_UNKNOWN_FIELD"]
+
+
+def test_depth_reports_what_the_chain_already_shows(published: Path) -> None:
+    (published / LOCK).write_bytes(b"{}")
+    with descriptor(published) as root:
+        assert codes(observe_content(root).problems) == ["E_REQUIRED"]

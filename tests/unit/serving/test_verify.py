@@ -335,3 +335,57 @@ def test_quality_is_the_gates_business_not_validations(built: Path) -> None:
 def test_a_copy_of_a_dataset_verifies_as_the_original(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, tmp_path / "copy")
     assert report(tmp_path / "copy") == report(built)
+
+
+@pytest.mark.parametrize(("data", "code"), [(b"sqlite", "E_SQLITE_MAGIC"), (None, "E_FILE_MISSING")])
+def test_rows_that_cannot_be_read_fail_and_are_not_left_out(
+    built: Path, data: bytes | None, code: str
+) -> None:
+    (built / ARTIFACT).unlink()
+    if data is not None:
+        (built / ARTIFACT).write_bytes(data)
+    found = failed(report(built))
+    assert (found["row counts"], found["signature"]) == ([code], [code])
+
+
+def test_a_canonical_model_that_was_not_published_is_not_confirmed(built: Path) -> None:
+    (built / "derived/canonical_summary.json").unlink()
+    (built / "derived/canonical_features.json").unlink()
+    names = unconfirmed(report(built, store=True))
+    assert {"canonical summary", "query semantics", "lineage"} <= set(names)
+
+
+def test_a_hash_over_fractions_is_not_confirmed_rather_than_failed(built: Path) -> None:
+    alter(built, "derived/canonical_summary.json", "query_semantic_payload", [{"gc": [1e16, 0.5]}])
+    check = next(check for check in report(built).checks if check.name == "query semantics")
+    assert (check.status.value, check.problems) == ("not_recomputable", ())
+
+
+def test_a_payload_left_out_of_the_summary_is_not_confirmed(built: Path) -> None:
+    alter(built, "derived/canonical_summary.json", "query_semantic_payload", ...)
+    assert "query semantics" in unconfirmed(report(built))
+
+
+def test_a_signature_over_another_schema_is_not_confirmed(built: Path) -> None:
+    with closing(sqlite3.connect(built / ARTIFACT)) as connection:
+        connection.execute("DROP TABLE transcripts")
+    alter(built, MANIFEST, "dataset_signature_sha256", "0" * 64)
+    assert "signature" in unconfirmed(report(built))
+
+
+def test_shards_that_were_not_published_are_not_confirmed(built: Path) -> None:
+    (built / "derived/catalog_shards.json").unlink()
+    assert "shards" in unconfirmed(report(built, store=True))
+
+
+def test_records_of_another_publish_are_found(published: Path) -> None:
+    alter(published, "derived/immutable.release.json", "sqlite_sha256", "0" * 64)
+    (published / "derived/lifecycle.state.json").unlink()
+    found = report(published, store=True)
+    assert failed(found) == {"derived/immutable.release.json": ["E_ARTIFACT_HASH"]}
+    assert "derived/lifecycle.state.json" in unconfirmed(found)
+
+
+def test_a_store_without_a_lock_was_not_published_completely(published: Path) -> None:
+    (published / LOCK).unlink()
+    assert failed(report(published, store=True)) == {"lock": ["E_LOCK_MISSING"]}
