@@ -210,57 +210,42 @@ def contract_problems(facts: DatabaseFacts, path: str, dataset: DatasetId | None
         path: how problems name it.
         dataset: the dataset it must be of; None for one whose own id is not to be compared.
     """
-    problems = []
-    missing = [name for name in REQUIRED_INDEXES if ("index", name) not in facts.names]
-    if missing:
-        problems.append(
-            Problem(
-                code="E_SQLITE_INDEX",
-                message=f"indexes are missing: {', '.join(missing)}",
-                path=path,
-                fix=_FIX,
-            )
-        )
-    missing = [name for name in REQUIRED_TABLES if ("table", name) not in facts.names]
-    if missing:
-        problems.append(
-            Problem(
-                code="E_SQLITE_TABLE",
-                message=f"tables are missing: {', '.join(missing)}",
-                path=path,
-                fix=_FIX,
-            )
-        )
+    return (*_schema_problems(facts, path), *_statement_problems(facts, path, dataset))
+
+
+def _schema_problems(facts: DatabaseFacts, path: str) -> Iterator[Problem]:
+    """Missing indexes and tables."""
+    required = (
+        ("index", "E_SQLITE_INDEX", "indexes", REQUIRED_INDEXES),
+        ("table", "E_SQLITE_TABLE", "tables", REQUIRED_TABLES),
+    )
+    for kind, code, what, wanted in required:
+        missing = [name for name in wanted if (kind, name) not in facts.names]
+        if missing:
+            yield Problem(code=code, message=f"{what} are missing: {', '.join(missing)}", path=path, fix=_FIX)
+
+
+def _statement_problems(facts: DatabaseFacts, path: str, dataset: DatasetId | None) -> Iterator[Problem]:
+    """What the database says of itself and must not: no version, no ANALYZE, another dataset."""
     if facts.schema_version is None or facts.schema_version < 1:
-        problems.append(
-            Problem(
-                code="E_SQLITE_VERSION",
-                message="the database states no schema version above zero",
-                path=path,
-                got=None if facts.schema_version is None else str(facts.schema_version),
-                fix=_FIX,
-            )
+        yield Problem(
+            code="E_SQLITE_VERSION",
+            message="the database states no schema version above zero",
+            path=path,
+            got=None if facts.schema_version is None else str(facts.schema_version),
+            fix=_FIX,
         )
     if not facts.analyze_completed:
-        problems.append(
-            Problem(
-                code="E_SQLITE_ANALYZE",
-                message="atlas_meta does not say analyze_completed",
-                path=path,
-                fix=_FIX,
-            )
-        )
+        message = "atlas_meta does not say analyze_completed"
+        yield Problem(code="E_SQLITE_ANALYZE", message=message, path=path, fix=_FIX)
     if dataset is not None and facts.dataset_id is not None and facts.dataset_id != str(dataset):
-        problems.append(
-            Problem(
-                code="E_IDENTITY",
-                message=f"the database says that it is of another dataset than {dataset}",
-                path=path,
-                got=facts.dataset_id,
-                fix="publish the database under its own id",
-            )
+        yield Problem(
+            code="E_IDENTITY",
+            message=f"the database says that it is of another dataset than {dataset}",
+            path=path,
+            got=facts.dataset_id,
+            fix="publish the database under its own id",
         )
-    return tuple(problems)
 
 
 def database_problems(handle: int, path: str, dataset: DatasetId | None) -> tuple[Problem, ...]:
