@@ -56,6 +56,7 @@ NAMES: frozenset[str] = frozenset(
         "fs.publish.dirsync",
         "fs.publish.link",
         "fs.read_base",
+        "fs.rebuild.aside",
         "fs.stage.dirsync",
         "fs.stage.file.mid",
         "fs.stage.fsync",

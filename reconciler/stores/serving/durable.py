@@ -239,8 +239,17 @@ def remove_file(root: int, path: str, moments: Moments, *, still_valid: Callable
         os.fsync(parent)
 
 
-def put_if_absent(root: int, path: str, data: bytes, moments: Moments) -> None:
+def put_if_absent(
+    root: int, path: str, data: bytes, moments: Moments, *, still_valid: Callable[[], None]
+) -> None:
     """Create a file with these bytes, all at once and only if there is none.
+
+    Args:
+        root: descriptor of the store's root.
+        path: the file, relative to the root.
+        data: its bytes.
+        moments: the failpoints on the way.
+        still_valid: called right before the link; raises if we may not write any more.
 
     Raises:
         FileExistsError: there is one.
@@ -252,6 +261,7 @@ def put_if_absent(root: int, path: str, data: bytes, moments: Moments) -> None:
         write_synced(tmp, temporary, data, torn=moments.torn, fsync=moments.fsync)
         try:
             failpoint(moments.compare)
+            still_valid()
             failpoint(moments.before)
             os.link(temporary, name, src_dir_fd=tmp, dst_dir_fd=parent, follow_symlinks=False)
             failpoint(moments.after)

@@ -86,9 +86,7 @@ def read_heads(
         Unavailable: a file cannot be read.
     """
     raw = _read_pair(root, where, recorded, tries)
-    alias = None
-    if raw.alias is not None:
-        alias = parse_alias(raw.alias, f"{where}/{ALIAS_FILE}", origin=LIVE_ALIAS)
+    alias = _parse_latest(raw.alias, where)
     kept = {} if raw.kept is None else _parse_kept(raw.kept, f"{where}/{ALIASES_FILE}")
     files = {"catalog": raw.catalog, "alias": raw.alias, "aliases": raw.kept}
     digests = {name: sha256_digest(data) for name, data in files.items() if data is not None}
@@ -136,6 +134,41 @@ def _parse(data: bytes | None, where: str) -> Catalog:
     if data is None:
         return Catalog()
     return parse_catalog(data, f"{where}/{CATALOG_FILE}", origin=LIVE_CATALOG)
+
+
+def read_catalog(root: int, where: str) -> Catalog:
+    """The live catalog alone; an empty one if there is none.
+
+    Raises:
+        Corrupt: E_LIVE_CATALOG.
+        Unavailable: it cannot be read.
+    """
+    return _parse(read_file(root, CATALOG_FILE, CATALOG_LIMIT, where), where)
+
+
+def read_latest(root: int, where: str) -> Alias | None:
+    """The alias `latest` alone.
+
+    Raises:
+        Corrupt: E_LIVE_ALIAS.
+        Unavailable: it cannot be read.
+    """
+    return _parse_latest(read_file(root, ALIAS_FILE, where=where), where)
+
+
+def read_kept(root: int, where: str) -> Mapping[str, Alias]:
+    """The kept aliases alone, by their keys.
+
+    Raises:
+        Corrupt: E_LIVE_ALIAS.
+        Unavailable: they cannot be read.
+    """
+    data = read_file(root, ALIASES_FILE, where=where)
+    return {} if data is None else _parse_kept(data, f"{where}/{ALIASES_FILE}")
+
+
+def _parse_latest(data: bytes | None, where: str) -> Alias | None:
+    return None if data is None else parse_alias(data, f"{where}/{ALIAS_FILE}", origin=LIVE_ALIAS)
 
 
 def head_digests(root: int, where: str) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -114,7 +114,15 @@ class LedgerFiles:
             previous = record.outcome_sha
             yield record
 
-    def put_intent(self, seq: int, previous: str | None, run: Run, steps: Sequence[Step]) -> Record:
+    def put_intent(
+        self,
+        seq: int,
+        previous: str | None,
+        run: Run,
+        steps: Sequence[Step],
+        *,
+        still_valid: Callable[[], None],
+    ) -> Record:
         """Write the intent of a run; its number is the fence.
 
         Raises:
@@ -123,7 +131,8 @@ class LedgerFiles:
         """
         data = intent_bytes(seq=seq, previous=previous, identity=self._identity, run=run, steps=steps)
         try:
-            put_if_absent(self._root, f"{LEDGER}/{file_name(seq, 'intent')}", data, INTENT_MOMENTS)
+            path = f"{LEDGER}/{file_name(seq, 'intent')}"
+            put_if_absent(self._root, path, data, INTENT_MOMENTS, still_valid=still_valid)
         except FileExistsError as error:
             raise Conflict.of(
                 "E_CONFLICT",
@@ -140,14 +149,22 @@ class LedgerFiles:
         data = intent_bytes(seq=seq, previous=previous, identity=self._identity, run=run, steps=steps)
         return read_file(self._root, f"{LEDGER}/{file_name(seq, 'intent')}", _RECORD_LIMIT) == data
 
-    def put_outcome(self, record: Record, results: Sequence[StepResult], heads: Mapping[str, str]) -> None:
+    def put_outcome(
+        self,
+        record: Record,
+        results: Sequence[StepResult],
+        heads: Mapping[str, str],
+        *,
+        still_valid: Callable[[], None],
+    ) -> None:
         """Close a record.
 
         Raises:
             OSError: the store failed; the record may be closed or not.
         """
         data = outcome_bytes(seq=record.seq, intent_sha=record.intent_sha, results=results, heads=heads)
-        put_if_absent(self._root, f"{LEDGER}/{file_name(record.seq, 'outcome')}", data, OUTCOME_MOMENTS)
+        path = f"{LEDGER}/{file_name(record.seq, 'outcome')}"
+        put_if_absent(self._root, path, data, OUTCOME_MOMENTS, still_valid=still_valid)
 
     def stands(self, seq: int) -> bool:
         """Whether a record of this number exists; a holder whose number was passed may not write."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,7 +47,7 @@ def exclusive(root: int, *, where: str, timeout: float, command: str) -> Iterato
         handle = os.open("lock", flags, FILE_MODE, dir_fd=own)
         try:
             seen = os.fstat(handle)
-            if seen.st_nlink != 1 or not _is_plain(seen):
+            if seen.st_nlink != 1 or not stat.S_ISREG(seen.st_mode):
                 raise Unavailable.of(
                     "E_STORE_LINK",
                     "the lock is not a plain file with one name",
@@ -54,6 +55,8 @@ def exclusive(root: int, *, where: str, timeout: float, command: str) -> Iterato
                     fix="stop every writer, then remove it",
                 )
             _wait(handle, where, timeout)
+            if stat.S_IMODE(seen.st_mode) != FILE_MODE:
+                os.fchmod(handle, FILE_MODE)  # whatever the umask of its first holder was
             try:
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, canonical({"command": command, "pid": os.getpid()}), 0)
@@ -63,10 +66,6 @@ def exclusive(root: int, *, where: str, timeout: float, command: str) -> Iterato
                     os.ftruncate(handle, 0)
         finally:
             os.close(handle)
-
-
-def _is_plain(seen: os.stat_result) -> bool:
-    return (seen.st_mode & 0o170000) == 0o100000
 
 
 def _wait(handle: int, where: str, timeout: float) -> None:

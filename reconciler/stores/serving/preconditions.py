@@ -40,6 +40,7 @@ from reconciler.stores.serving.order import (
     NAMED,
 )
 from reconciler.stores.serving.publish import Publication, check_place, check_staged, stage
+from reconciler.stores.serving.publisher_lock import await_publisher
 from reconciler.stores.serving.session import Session
 from reconciler.stores.serving.verify import check_promotable
 
@@ -209,6 +210,7 @@ def prepare(session: Session, steps: Sequence[Step], time: int) -> None:
     """
     for publication in publications(steps):
         session.progress(f"staging {publication.dataset}")
+        await_publisher(session.root, publication.dataset, where=session.where, timeout=session.lock_timeout)
         stage(session.root, session.base, session.seq, publication, time)
         check_staged(session.root, session.seq, publication, session.thresholds)
         check_place(session.root, session.seq, publication, session.where)

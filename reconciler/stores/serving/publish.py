@@ -51,7 +51,7 @@ from reconciler.stores.serving.files import read_file, sha256_file
 from reconciler.stores.serving.gates import Thresholds, check_gates
 from reconciler.stores.serving.lock_files import Published
 from reconciler.stores.serving.observe import observe_artifact
-from reconciler.stores.serving.verify import check_promotable
+from reconciler.stores.serving.verify import check_promotable, verify_dataset
 
 _LEFT_OVER = (
     PUBLISH_LOCK,
@@ -113,9 +113,7 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
 def _create(place: int, path: str, pieces: Iterator[bytes]) -> str:
     """Write one staged file and return its bare sha256."""
     parent, _, name = path.rpartition("/")
-    for depth in range(parent.count("/") + 1):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir("/".join(parent.split("/")[: depth + 1]), 0o755, dir_fd=place)
+    make_directory(place, parent)
     seen = hashlib.sha256()
 
     def hashed() -> Iterator[bytes]:
@@ -165,9 +163,11 @@ def check_staged(root: int, seq: int, publication: Publication, thresholds: Thre
         Denied: E_GATE, a publish gate fails.
     """
     with directory(root, staged_path(seq, publication.dataset)) as place:
-        problems = check_promotable(place, publication.dataset)
+        report = verify_dataset(place, publication.dataset, deep=False, thresholds=thresholds, store=False)
+        problems = tuple(problem for problem in report.problems if problem.code != "E_GATE")
+        problems += check_promotable(place, publication.dataset)
         if problems:
-            raise InvalidInput(_at(problems, publication.location))
+            raise InvalidInput(_at(tuple(dict.fromkeys(problems)), publication.location))
         gates = check_gates(place, publication.dataset, thresholds)
     if gates:
         raise Denied(_at(gates, publication.location))

@@ -12,13 +12,15 @@ lock and writes nothing; nothing at all is created before the first commit.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import NamedTuple
 
 from reconciler.canonical import sha256_digest
+from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.ledger import Record, Run
-from reconciler.model import NOTHING, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.model import NOTHING, DatasetId, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.serving import source, transaction
 from reconciler.stores.serving.durable import OWN, store_faults
@@ -37,6 +39,14 @@ from reconciler.stores.serving.location import (
 from reconciler.stores.serving.lock import exclusive
 from reconciler.stores.serving.order import SHAPE
 from reconciler.stores.serving.preconditions import check_before, check_form, publications
+from reconciler.stores.serving.rebuild import (
+    Rebuilt,
+    is_rebuild,
+    ledger_state,
+    listed_in,
+    named_in,
+    plan_rebuild,
+)
 from reconciler.stores.serving.session import Session, litter
 from reconciler.stores.serving.snapshot import Reader, snapshot
 
@@ -135,6 +145,51 @@ class ServingStore:
         with self._held("recover") as held:
             return self._recover(held)
 
+    def rebuild(
+        self,
+        run: Run,
+        *,
+        wanted: Sequence[DatasetId] = (),
+        aliases: Mapping[str, DatasetId] = MappingProxyType({}),
+    ) -> Rebuilt:
+        """Put a broken catalog or alias aside and write both anew (see `reconciler.stores.serving.rebuild`).
+
+        Args:
+            run: what the record says.
+            wanted: datasets to list, besides those that the ledger lists.
+            aliases: what each alias is to name, by its key; what the ledger says is the default.
+
+        Raises:
+            Denied: E_ALIAS_TARGET, an alias would name a dataset that cannot be listed.
+            Conflict, Unavailable, OutcomeUnknown: as `commit`.
+        """
+        if self._open() is None:
+            raise missing(self._where)
+        with self._held(run.command or "catalog rebuild") as held:
+            ledger = self._ledger(held.root)
+            record = ledger.end().open_record
+            if record is not None:
+                self._finish_or_abandon(held, record)
+            end = ledger.end()
+            session = self._session(held, end.next_seq, recorded={})
+            session.sweep()
+            state = ledger_state(ledger.records())
+            listed = (*listed_in(state), *wanted)
+            planned = plan_rebuild(session, self.config.name, listed, aliases, named_in(state))
+            if not planned.steps and not planned.broken:
+                return Rebuilt(results=(), quarantined=(), left_out=planned.left_out)
+            results, aside = transaction.rebuild(session, end.link, planned.steps, run)
+            return Rebuilt(results=results, quarantined=aside, left_out=planned.left_out)
+
+    def _finish_or_abandon(self, held: _Held, record: Record) -> None:
+        """Finish an open run, or close it as diverged where the broken heads do not allow that."""
+        try:
+            self._recover(held)
+        except OutcomeUnknown:
+            transaction.abandon(self._session(held, record.seq, recorded={}), record)
+        except Corrupt:
+            pass  # It was closed as diverged, which is what a rebuild is for.
+
     def close(self) -> None:
         """Close the root's descriptor."""
         if self._root is not None:
@@ -185,7 +240,8 @@ class ServingStore:
         if record is None:
             self._session(held, 0).sweep()
             return None
-        session = self._session(held, record.seq)
+        rebuilt = is_rebuild(record.steps)
+        session = self._session(held, record.seq, recorded={} if rebuilt else None)
         session.sweep(keep=record.seq)
         results = transaction.recover(session, record)
         error = transaction.not_finished(results, self._where)
@@ -193,7 +249,7 @@ class ServingStore:
             raise error
         return results
 
-    def _session(self, held: _Held, seq: int) -> Session:
+    def _session(self, held: _Held, seq: int, *, recorded: Mapping[str, str] | None = None) -> Session:
         ledger = self._ledger(held.root)
         return Session(
             root=held.root,
@@ -204,7 +260,7 @@ class ServingStore:
             lock_inode=held.lock_inode,
             lock_timeout=self._surroundings.lock_timeout,
             seq=seq,
-            recorded=ledger.recorded_heads(),
+            recorded=ledger.recorded_heads() if recorded is None else recorded,
             progress=self._surroundings.progress,
         )
 

@@ -20,8 +20,11 @@ from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, Reconc
 from reconciler.failpoints import failpoint
 from reconciler.ledger import Record, Run
 from reconciler.model import DatasetId, Outcome, Step, StepResult
+from reconciler.stores.serving.catalog import CATALOG_DIGEST
 from reconciler.stores.serving.durable import unavailable
 from reconciler.stores.serving.edits import Again, do_step
+from reconciler.stores.serving.files import read_file
+from reconciler.stores.serving.heads import head_digests
 from reconciler.stores.serving.order import ALIAS, ARTIFACT, LATEST
 from reconciler.stores.serving.preconditions import (
     check_before,
@@ -30,6 +33,7 @@ from reconciler.stores.serving.preconditions import (
     publications,
 )
 from reconciler.stores.serving.publish import is_staged, settle, verify
+from reconciler.stores.serving.rebuild import is_rebuild, put_aside
 from reconciler.stores.serving.session import Session
 
 
@@ -52,6 +56,7 @@ def commit(session: Session, previous: str | None, steps: Sequence[Step], run: R
     try:
         failpoint("fs.read_base")
         heads = session.heads()
+        read_file(session.root, CATALOG_DIGEST, where=session.where)  # found unreadable now, not half way
         check_before(
             steps,
             lambda address, slots: session.slots(address, heads, slots),
@@ -67,9 +72,33 @@ def commit(session: Session, previous: str | None, steps: Sequence[Step], run: R
     return _close(session, record, _do_all(session, record, _first_time))
 
 
+def rebuild(
+    session: Session, previous: str | None, steps: Sequence[Step], run: Run
+) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
+    """Record and do a rebuild that was planned under this lock: the results, and what was put aside.
+
+    Raises:
+        Conflict, Unavailable: nothing was written.
+        OutcomeUnknown: the intent may have been written.
+    """
+    record = _put_intent(session, previous, steps, run)
+    aside = put_aside(session, steps)
+    return _close(session, record, _do_all(session, record, _first_time)), aside
+
+
+def abandon(session: Session, record: Record) -> None:
+    """Close a run that cannot be finished because the heads it needs are broken: it has diverged."""
+    results = [StepResult(step=step.id, outcome=Outcome.DIVERGED) for step in record.steps]
+    session.sweep()
+    digests = head_digests(session.root, session.where)
+    session.ledger.put_outcome(record, results, digests, still_valid=session.still_ours)
+
+
 def recover(session: Session, record: Record) -> tuple[StepResult, ...]:
     """Finish the run of an open record."""
     session.progress(f"finishing run {record.seq}, which was interrupted")
+    if is_rebuild(record.steps):
+        put_aside(session, record.steps)
     return _close(session, record, _do_all(session, record, _once_more))
 
 
@@ -79,7 +108,7 @@ def _refusal(error: OSError | ReconcilerError, where: str) -> ReconcilerError:
 
 def _put_intent(session: Session, previous: str | None, steps: Sequence[Step], run: Run) -> Record:
     try:
-        return session.ledger.put_intent(session.seq, previous, run, steps)
+        return session.ledger.put_intent(session.seq, previous, run, steps, still_valid=session.still_ours)
     except Conflict:
         session.sweep()
         raise
@@ -208,7 +237,7 @@ def _close(session: Session, record: Record, results: list[StepResult]) -> tuple
             replace(result, receipt=receipt) if result.outcome is Outcome.APPLIED else result
             for result, receipt in zip(results, receipts, strict=True)
         ]
-        session.ledger.put_outcome(record, closed, digests)
+        session.ledger.put_outcome(record, closed, digests, still_valid=session.still_ours)
     except (OSError, ReconcilerError) as error:
         refusal = _refusal(error, session.where)
         if not results:
