@@ -19,6 +19,7 @@ from typing import Any
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
+from reconciler.fields import field_differences
 from reconciler.model import Address, Change, Depth, Finding, Shape, Slots, Step, StoreConfig
 
 SCHEMA = "reconciler/plan/v1"
@@ -302,4 +303,5 @@ def _stale_sentence(step: str, before: object, after: object) -> str:
         return f"'{step}' would happen but was not in the reviewed plan"
     if after is None:
         return f"'{step}' was reviewed but would not happen any more"
-    return f"'{step}' would change something else than was reviewed"
+    fields = "; ".join(field_differences(before, after))
+    return f"'{step}' would change something else than was reviewed: {fields}"

@@ -105,7 +105,10 @@ def test_stale_plan_is_refused_before_the_first_write(applied: Repository) -> No
     before = applied.store()
     ran = applied.run("apply", "plan.json")
     assert (ran.code, applied.store()) == (5, before)
-    assert "E_PLAN_STALE serving/alias/latest" in ran.err
+    assert ran.err.startswith(
+        "E_PLAN_STALE serving/alias/latest: 'move alias latest' would change something else than was "
+        'reviewed: before.dataset: "111/homo_sapiens/GRCh38" became "111/mus_musculus/GRCm39"'
+    )
 
 
 def test_edited_plan_is_an_integrity_failure(published: Repository) -> None:
