@@ -64,6 +64,10 @@ class Heads:
         return {**self.kept, **latest}
 
 
+EMPTY: Final = Heads(catalog=Catalog(), catalog_hash="", alias=None, kept={}, digests={})
+"""The heads of a store that does not exist yet."""
+
+
 def read_heads(
     root: int,
     where: str,

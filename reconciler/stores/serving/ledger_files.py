@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ from reconciler.stores.serving.files import read_file
 
 _NAME = re.compile(r"([0-9]{20})\.(intent|outcome)\.json", re.ASCII)
 _RECORD_LIMIT = 512 << 20
+_TRIES = 3
+_PAUSE = 0.01
 
 
 class End(NamedTuple):
@@ -52,6 +55,16 @@ class End(NamedTuple):
     def open_record(self) -> Record | None:
         """The run that a killed process left unfinished."""
         return self.last if self.last and self.last.results is None else None
+
+
+def _gap(numbers: Mapping[int, set[str]]) -> str:
+    """What is missing among the numbered files; empty if nothing is."""
+    for seq, parts in sorted(numbers.items()):
+        if "intent" not in parts or ("outcome" not in parts and seq != len(numbers)):
+            return f"record {seq} is incomplete"
+    if numbers and max(numbers) != len(numbers):
+        return "a number is missing"
+    return ""
 
 
 class LedgerFiles:
@@ -176,6 +189,18 @@ class LedgerFiles:
         return True
 
     def _numbers(self) -> dict[int, set[str]]:
+        """The parts of each record; read again where a writer at work may explain what is missing."""
+        gap = ""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE)
+            numbers = self._listed()
+            gap = _gap(numbers)
+            if not gap:
+                return numbers
+        raise self._broken(gap)
+
+    def _listed(self) -> dict[int, set[str]]:
         numbers: dict[int, set[str]] = {}
         with store_faults(self._where):
             try:
@@ -188,12 +213,6 @@ class LedgerFiles:
             if not match:
                 raise self._broken(f"a file that does not belong there: {name[:80]!a}")
             numbers.setdefault(int(match.group(1)), set()).add(match.group(2))
-        for seq, parts in numbers.items():
-            complete = {"intent", "outcome"}
-            if parts != complete and (seq != len(numbers) or parts != {"intent"}):
-                raise self._broken(f"record {seq} is incomplete")
-        if numbers and (min(numbers) != 1 or max(numbers) != len(numbers)):
-            raise self._broken("a number is missing")
         return numbers
 
     def _record(self, seq: int, previous: str | None, numbers: Mapping[int, set[str]]) -> Record:

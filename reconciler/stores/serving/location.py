@@ -28,7 +28,6 @@ from reconciler.stores.serving.durable import (
     unavailable,
     unique_name,
 )
-from reconciler.stores.serving.files import file_stat
 from reconciler.stores.serving.heads import CATALOG_FILE
 from reconciler.stores.serving.walk import dataset_directories
 
@@ -156,21 +155,20 @@ def _stands(handle: int, name: str) -> bool:
 
 
 def prepare_own(root: int, where: str) -> None:
-    """Make the store's own directory where it is missing, after probing the file system.
+    """Make the store's own directory where it is missing.
 
     Raises:
-        Unavailable: E_STORE_FS, E_STORE_LINK or E_IO.
+        Unavailable: E_STORE_LINK or E_IO.
     """
     with store_faults(f"{where}/{OWN}"):
-        is_new = file_stat(root, f"{OWN}/lock", where) is None if _stands(root, OWN) else True
         for path in (LEDGER, STAGING, TMP):
             make_directory(root, path)
-        if is_new:
-            probe(root, where)
 
 
 def probe(root: int, where: str) -> None:
     """Try what every promise stands on: locks, links, renames, directory syncs, case.
+
+    The caller holds the lock, because its holder sweeps what it finds where this tries.
 
     Raises:
         Unavailable: E_STORE_FS, naming what does not hold.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NoReturn
 
 from reconciler.errors import Conflict, Corrupt, Denied, InvalidInput, Problem, Unavailable
 from reconciler.model import (
@@ -216,8 +217,15 @@ def prepare(session: Session, steps: Sequence[Step], time: int) -> None:
         check_place(session.root, session.seq, publication, session.where)
 
 
-def check_references(session: Session, steps: Sequence[Step], heads: Heads) -> None:
+def check_references(
+    steps: Sequence[Step], heads: Heads, judge: Callable[[DatasetId], tuple[Problem, ...]]
+) -> None:
     """Follow the steps in order: nothing refers to what is missing, at any instant.
+
+    Args:
+        steps: the steps, in order.
+        heads: what is live.
+        judge: what keeps a dataset that no step publishes from being listed.
 
     Raises:
         Denied: E_ALIAS_TARGET, an alias would name a dataset that is not listed.
@@ -235,7 +243,7 @@ def check_references(session: Session, steps: Sequence[Step], heads: Heads) -> N
                 dataset = DatasetId.parse(change.address.key)
                 listed[dataset] = change.after is not None
                 if change.after is not None and dataset not in published:
-                    problems += promotable(session, dataset)
+                    problems += judge(dataset)
             elif change.slot == NAMED and change.after is None:
                 named.pop(change.address.key, None)
             elif change.slot == NAMED:
@@ -254,16 +262,25 @@ def promotable(session: Session, dataset: DatasetId) -> tuple[Problem, ...]:
     path = dataset_path(dataset)
     handle = open_dir(session.root, path, session.where)
     if handle is None:
-        raise InvalidInput.of(
-            "E_NOT_PUBLISHED",
-            "this dataset was never published to this store",
-            path=f"{session.where}/{path}",
-            fix="publish it first, or declare its source",
-        )
+        never_published(dataset, session.where)
     try:
         return check_promotable(handle, dataset)
     finally:
         os.close(handle)
+
+
+def never_published(dataset: DatasetId, where: str) -> NoReturn:
+    """Refuse to list a dataset that is not on disk.
+
+    Raises:
+        InvalidInput: E_NOT_PUBLISHED.
+    """
+    raise InvalidInput.of(
+        "E_NOT_PUBLISHED",
+        "this dataset was never published to this store",
+        path=f"{where}/{dataset_path(dataset)}",
+        fix="publish it first, or declare its source",
+    )
 
 
 def _check_names(

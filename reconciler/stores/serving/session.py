@@ -9,6 +9,7 @@ Keeps the last parsed catalog by the digest of its bytes, so that reading it bac
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -114,6 +115,12 @@ class Session:
         finally:
             os.close(handle)
         return None if seen.problems else seen.digest
+
+    def clean(self) -> None:
+        """Sweep after a refusal, as far as the store lets us and only while it is ours."""
+        with contextlib.suppress(OSError, Conflict):
+            self.still_ours()
+            self.sweep()
 
     def sweep(self, *, keep: int | None = None) -> None:
         """Remove what dead processes left in `tmp` and in the staging of closed runs.

@@ -24,8 +24,8 @@ from reconciler.model import NOTHING, DatasetId, Observed, Selection, Step, Step
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.serving import source, transaction
 from reconciler.stores.serving.durable import OWN, store_faults
-from reconciler.stores.serving.gates import Thresholds, thresholds_from
-from reconciler.stores.serving.heads import head_digests, read_heads
+from reconciler.stores.serving.gates import thresholds_from
+from reconciler.stores.serving.heads import EMPTY, head_digests, read_heads
 from reconciler.stores.serving.ledger_files import LedgerFiles
 from reconciler.stores.serving.location import (
     create_root,
@@ -33,12 +33,19 @@ from reconciler.stores.serving.location import (
     missing,
     open_root,
     prepare_own,
+    probe,
     refuse_build_root,
     root_path,
 )
 from reconciler.stores.serving.lock import exclusive
 from reconciler.stores.serving.order import SHAPE
-from reconciler.stores.serving.preconditions import check_before, check_form, publications
+from reconciler.stores.serving.preconditions import (
+    check_before,
+    check_form,
+    check_references,
+    never_published,
+    publications,
+)
 from reconciler.stores.serving.rebuild import (
     Rebuilt,
     is_rebuild,
@@ -75,7 +82,6 @@ class ServingStore:
         self._surroundings = surroundings
         self._path = root_path(config)
         self._where = self._path
-        self._thresholds: Thresholds = thresholds_from(surroundings.governance)
         self._root: int | None = None
         if self._open() is None and not may_create(config):
             raise missing(self._where)
@@ -208,6 +214,7 @@ class ServingStore:
         """Check against a store that does not exist yet, so that a refusal does not create it."""
         with store_faults(self._where):
             check_before(steps, lambda _address, _slots: NOTHING, base="")
+            check_references(steps, EMPTY, lambda dataset: never_published(dataset, self._where))
             for publication in publications(steps):
                 source.check(
                     self._surroundings.root, publication.location, publication.dataset, publication.wanted
@@ -227,6 +234,8 @@ class ServingStore:
             store_faults(self._where),
             exclusive(root, where=lock, timeout=timeout, command=command) as inode,
         ):
+            if not self._ledger(root).head():
+                probe(root, self._where)
             yield _Held(root, inode)
 
     def _recover(self, held: _Held) -> tuple[StepResult, ...] | None:
@@ -256,7 +265,7 @@ class ServingStore:
             where=self._where,
             base=self._surroundings.root,
             ledger=ledger,
-            thresholds=self._thresholds,
+            thresholds=thresholds_from(self._surroundings.governance),
             lock_inode=held.lock_inode,
             lock_timeout=self._surroundings.lock_timeout,
             seq=seq,

@@ -11,7 +11,6 @@ done, and one that is neither has diverged and stops the run.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -30,6 +29,7 @@ from reconciler.stores.serving.preconditions import (
     check_before,
     check_references,
     prepare,
+    promotable,
     publications,
 )
 from reconciler.stores.serving.publish import is_staged, settle, verify
@@ -63,10 +63,9 @@ def commit(session: Session, previous: str | None, steps: Sequence[Step], run: R
             base=heads.digests.get("catalog", ""),
         )
         prepare(session, steps, run.time)
-        check_references(session, steps, heads)
+        check_references(steps, heads, lambda dataset: promotable(session, dataset))
     except (OSError, ReconcilerError) as error:
-        with contextlib.suppress(OSError):
-            session.sweep()
+        session.clean()
         raise _refusal(error, session.where) from error
     record = _put_intent(session, previous, steps, run)
     return _close(session, record, _do_all(session, record, _first_time))
@@ -110,7 +109,7 @@ def _put_intent(session: Session, previous: str | None, steps: Sequence[Step], r
     try:
         return session.ledger.put_intent(session.seq, previous, run, steps, still_valid=session.still_ours)
     except Conflict:
-        session.sweep()
+        session.clean()
         raise
     except OSError as error:
         refusal = unavailable(error, f"{session.where}/.reconciler/ledger")
@@ -127,8 +126,7 @@ def _put_intent(session: Session, previous: str | None, steps: Sequence[Step], r
                     fix="apply again: the next run finishes this one",
                 )
             ) from error
-        with contextlib.suppress(OSError):
-            session.sweep()
+        session.clean()
         raise refusal from error
 
 

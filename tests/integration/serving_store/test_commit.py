@@ -579,3 +579,9 @@ def test_a_database_in_wal_mode_is_read_without_a_trace(listed: World) -> None:
     database.close()
     listed.commit(promote(H110))
     assert [path.name for path in artifact.parent.glob("*-wal")] == []
+
+
+def test_a_promotion_into_a_store_that_does_not_exist_does_not_create_it(world: World) -> None:
+    refused(world, lambda: world.commit(promote(H110)), InvalidInput, "E_NOT_PUBLISHED")
+    refused(world, lambda: world.commit(set_latest(H110)), Denied, "E_ALIAS_TARGET")
+    assert not world.root.exists()

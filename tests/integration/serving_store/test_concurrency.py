@@ -211,3 +211,18 @@ def test_the_lock_is_really_held_during_a_commit(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.kill(child, signal.SIGCONT)
     assert status_of(child) == 0
+
+
+def test_many_first_commits_of_one_wish_make_one_store(tmp_path: Path) -> None:
+    world = World(tmp_path, lock_timeout=60.0).building(H110, H111)
+
+    def first() -> None:
+        try:
+            world.reconcile(Wish(listed=(H110, H111), latest=H111))
+        except Conflict:
+            os._exit(6)
+
+    children = [forked(first) for _ in range(6)]
+    assert {status_of(child) for child in children} <= {0, 6}
+    assert [record.seq for record in world.open().history()] == [1]
+    assert sorted(world.live()) == ["alias/latest", f"dataset/{H110}", f"dataset/{H111}"]
