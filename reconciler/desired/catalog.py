@@ -57,10 +57,10 @@ def add_removed(document: Document, draft: Draft) -> None:
     """Add one `Removed` document to the draft: the tombstones of a document that is gone."""
     root = document.root
     store = _begin(document, draft)
-    draft.note(
-        relative_path_problem(root["document"], "E_REMOVED_PATH", "a document"), document, ("document",)
-    )
-    draft.gone.append((root["document"], Place(document.path, *document.place(("document",)))))
+    problem = relative_path_problem(root["document"], "E_REMOVED_PATH", "a document")
+    draft.note(problem, document, ("document",))
+    if problem is None:
+        draft.gone.append((root["document"], Place(document.path, *document.place(("document",)))))
     for index, text in enumerate(root["datasets"]):
         draft.note(dataset_id_problem(text), document, ("datasets", index))
         place = Place(document.path, *document.place(("datasets", index)))
@@ -147,7 +147,7 @@ def _check_alias(declaration: Declaration, draft: Draft) -> None:
         draft.refuse(problem.code, problem.message, declaration.place, got=problem.got, fix=problem.fix)
         return
     wanted = draft.declarations.get(Address(declaration.address.store, DATASET, dataset))
-    if wanted is None or not wanted.slots:
+    if (wanted is None and not draft.unread) or (wanted is not None and not wanted.slots):
         draft.refuse(
             "E_LATEST",
             "latest names a dataset that is not among the datasets of this store",

@@ -1,8 +1,9 @@
 """What the documents read so far add up to.
 
 Documents are added one by one, in the order of their paths; what can only be said of all of them together
-(a store that no document names, an alias to a dataset that none lists) is checked at the end. Nothing is
-raised on the way, so that one run reports everything that is wrong.
+(a store that no document declares, an alias to a dataset that none lists) is checked at the end. Nothing
+is raised on the way, so that one run reports everything that is wrong. While a document could not be read,
+nothing is called missing: it may stand in there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class Use(NamedTuple):
 
 @dataclass(slots=True)
 class Draft:
-    """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it."""
+    """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it.
+
+    `unread` counts the files that could not become part of it.
+    """
 
     stores: dict[str, StoreConfig] = field(default_factory=dict)
     authoritative: set[str] = field(default_factory=set)
@@ -36,6 +40,7 @@ class Draft:
     uses: list[Use] = field(default_factory=list)
     gone: list[tuple[str, Place]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unread: int = 0
 
     def refuse(self, code: str, message: str, place: Place, *, got: str | None = None, fix: str = "") -> None:
         """Note a problem at a place."""

@@ -160,14 +160,21 @@ def repository_root(start: Path) -> Path:
 def head_commit(root: Path) -> str | None:
     """The object id that HEAD names, or None in a repository without commits."""
     try:
-        return (
-            _Plumbing(root)
-            .run("rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD")
-            .decode()
-            .strip()
-        )
-    except _GitFailed:
-        return None
+        return _resolved(_Plumbing(root), "HEAD")
+    except _GitFailed as failed:
+        if failed.status == 1:
+            return None
+        raise _unusable(root) from failed
+
+
+def _resolved(git: _Plumbing, name: str) -> str:
+    return git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name).decode("ascii").strip()
+
+
+def _unusable(root: Path) -> InvalidInput:
+    return InvalidInput.of(
+        "E_GIT_REPO", "git cannot read the repository", path="--repo", got=str(root), fix="run git fsck in it"
+    )
 
 
 def open_commit(root: Path, ref: str, *, warn: Callable[[str], None] | None = None) -> CommitTree:
@@ -180,17 +187,17 @@ def open_commit(root: Path, ref: str, *, warn: Callable[[str], None] | None = No
 
     Raises:
         InvalidInput: E_REF_OPTION, E_REF_CHARS, E_REF_FULL, E_REF_UNKNOWN, E_REF_AMBIGUOUS, E_REF_TYPE,
-            E_GIT_UNBORN, E_GIT_COMMIT or E_GIT_MISSING_OBJECT.
+            E_GIT_REPO, E_GIT_UNBORN, E_GIT_COMMIT or E_GIT_MISSING_OBJECT.
         Unavailable: E_GIT_TOOL, git is missing or older than 2.39.
     """
     name, steps = _judged(ref)
     git = _Plumbing(root)
-    _version(git, warn)
-    oid = _commit_of(git, name, steps, ref)
     try:
+        _version(git, warn)
+        oid = _commit_of(git, name, steps, ref)
         raw = git.run("cat-file", "commit", oid)
     except _GitFailed as failed:
-        raise _missing(oid) from failed
+        raise _unusable(root) from failed
     head = raw.partition(b"\n\n")[0]
     committed, author = _COMMITTED.search(head), _AUTHOR.search(head)
     if not committed or not author:
@@ -218,13 +225,7 @@ def _judged(ref: str) -> tuple[str, str]:
     steps = _STEPS.search(ref)
     back = steps.group(1) if steps else ""
     name = ref.removesuffix(back) if back else ref
-    if (
-        not _REF.fullmatch(name)
-        or ".." in name
-        or "@{" in name
-        or f"{name}/".find(".lock/") >= 0
-        or name[-1] == "."
-    ):
+    if not _REF.fullmatch(name) or ".." in name or ".lock/" in f"{name}/" or name.endswith("."):
         raise _bad_ref(
             "E_REF_CHARS",
             "a part of a ref is ASCII letters, digits and . _ + # = , % @ -, and starts with no dash or dot",
@@ -235,22 +236,23 @@ def _judged(ref: str) -> tuple[str, str]:
 
 
 def _commit_of(git: _Plumbing, name: str, steps: str, ref: str) -> str:
-    full = name if name == "HEAD" or _OID.fullmatch(name) else _full_name(git, name, ref)
+    by_id = _OID.fullmatch(name) is not None
+    full = name if name == "HEAD" or by_id else _full_name(git, name, ref)
     try:
-        first = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", full + steps).decode().strip()
+        first = _resolved(git, full + steps)
     except _GitFailed as failed:
         raise _unresolved(git, full, steps, ref) from failed
     try:
-        return (
-            git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{first}^{{commit}}")
-            .decode()
-            .strip()
-        )
+        commit = _resolved(git, f"{first}^{{commit}}")
     except _GitFailed as failed:
         _refuse_object(git, first, ref, failed)
+    if by_id and commit != first:
+        # A branch or tag by name may lead on to a commit; an id must be the commit itself.
+        _refuse_object(git, first, ref, None)
+    return commit
 
 
-def _refuse_object(git: _Plumbing, oid: str, ref: str, failed: _GitFailed) -> NoReturn:
+def _refuse_object(git: _Plumbing, oid: str, ref: str, failed: _GitFailed | None) -> NoReturn:
     try:
         kind = git.run("cat-file", "-t", oid).decode().strip()
     except _GitFailed:
@@ -316,11 +318,14 @@ class CommitTree:
         """The files and directories among these paths; an absent one is left out."""
         tops = {row.path for row in self._rows(paths=())}
         asked = sorted({path for path in paths if path.split("/", 1)[0].encode() in tops})
-        return found(
+        wanted = {path.encode() for path in asked}
+        # Without -t a directory is left out when something below it is asked for as well.
+        rows = (
             row
             for start in range(0, len(asked), _ASKED_AT_ONCE)
-            for row in self._rows("-l", paths=asked[start : start + _ASKED_AT_ONCE])
+            for row in self._rows("-l", "-t", paths=asked[start : start + _ASKED_AT_ONCE])
         )
+        return found({row.path: row for row in rows if row.path in wanted}.values())
 
     def read(self, entries: Sequence[TreeEntry], limit: int) -> Iterator[tuple[TreeEntry, bytes]]:
         """The bytes of files, in the order asked for, cut off after `limit` + 1 bytes."""

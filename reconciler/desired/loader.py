@@ -20,7 +20,7 @@ from typing import Final
 from reconciler.canonical import sha256_digest
 from reconciler.desired.catalog import add_catalog, add_removed, check_catalogs
 from reconciler.desired.draft import Draft
-from reconciler.desired.schema import problems as schema_problems
+from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
 from reconciler.desired.yaml_guard import MAX_SIZE, Document, parse
@@ -70,7 +70,7 @@ def load(
             fix="commit the desired state, or name it with --desired",
         )
     documents = [entry for entry in listing.entries if entry.path.casefold().endswith(_SUFFIXES)]
-    draft = Draft(problems=list(listing.problems))
+    draft = Draft(problems=list(listing.problems), unread=len(listing.problems))
     for entry, data in tree.read(documents, MAX_SIZE):
         _add(entry, data, draft)
     if not documents and not draft.problems:
@@ -102,24 +102,20 @@ def _by_address(declaration: Declaration) -> tuple[str, str, str]:
 
 def _add(entry: TreeEntry, data: bytes, draft: Draft) -> None:
     """Add one file to the draft, or what is wrong with it."""
-    if data.startswith(LFS_HEAD):
-        draft.problems.append(
-            Problem(
-                code="E_TREE_LFS",
-                message="the file is a Git LFS pointer, not a document",
+    try:
+        if data.startswith(LFS_HEAD):
+            raise InvalidInput.of(
+                "E_TREE_LFS",
+                "the file is a Git LFS pointer, not a document",
                 path=entry.path,
                 fix="commit the document itself",
             )
-        )
-        return
-    try:
         document = parse(data, entry.path)
+        kind = checked_kind(document)
     except InvalidInput as error:
         draft.problems += error.problems
-        return
-    kind, problems = schema_problems(document)
-    draft.problems += problems
-    if not problems:
+        draft.unread += 1
+    else:
         _KINDS[kind](document, draft)
 
 
@@ -135,11 +131,16 @@ def _check_gone(draft: Draft, tree: Tree) -> None:
             )
 
 
+def _root(declaration: Declaration) -> str:
+    return (declaration.source or "").removesuffix("/")
+
+
 def _manifest_path(declaration: Declaration) -> str:
     """Where a build root keeps the manifest of a dataset (the serving store's contract, section 1)."""
     release, species, assembly = declaration.address.key.split("/")
-    root = (declaration.source or "").removesuffix("/")
-    return f"{root}/release={release}/species={species}/assembly={assembly}/derived/manifest.json"
+    return (
+        f"{_root(declaration)}/release={release}/species={species}/assembly={assembly}/derived/manifest.json"
+    )
 
 
 def _check_sources(draft: Draft, tree: Tree) -> None:
@@ -149,20 +150,15 @@ def _check_sources(draft: Draft, tree: Tree) -> None:
     sourced = [one for one in draft.declarations.values() if one.source is not None]
     if not sourced:
         return
-    roots = {one.source.removesuffix("/"): one for one in sourced if one.source is not None}
-    listing = tree.find([*roots, *map(_manifest_path, sourced)])
+    listing = tree.find([_root(one) for one in sourced])
     draft.problems += listing.problems
-    there = {entry.path: entry for entry in listing.entries}
-    manifests = {
-        one.address: there.get(_manifest_path(one))
-        for one in sourced
-        if (root := there.get((one.source or "").removesuffix("/"))) is not None and root.mode == DIRECTORY
-    }
-    entries = [entry for entry in manifests.values() if entry is not None and entry.mode != DIRECTORY]
+    roots = {entry.path for entry in listing.entries if entry.mode == DIRECTORY}
+    inside = [one for one in sourced if _root(one) in roots]
+    listing = tree.find([_manifest_path(one) for one in inside])
+    draft.problems += listing.problems
+    entries = [entry for entry in listing.entries if entry.mode != DIRECTORY]
     digests = {entry.path: sha256_digest(data) for entry, data in tree.read(entries, MANIFEST_LIMIT)}
-    for one in sourced:
-        if one.address not in manifests:
-            continue
+    for one in inside:
         digest = digests.get(_manifest_path(one))
         if digest is None:
             message = f"the build root has no {_manifest_path(one)}"

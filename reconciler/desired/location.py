@@ -1,8 +1,8 @@
 """Locations written in git: what may stand there, and that no secret does.
 
 A location in a `Stores` document says where a live system is; a `source` says where a dataset's bytes
-come from. Both are committed and shown in reviews, so a URL with a user part or a query (where passwords,
-tokens and presigned signatures travel) is refused, and the message never repeats it.
+come from. Both are committed and shown in reviews, so a URL with a user part, a query or a fragment (where
+passwords, tokens and presigned signatures travel) is refused, and the message never repeats it.
 
 Only the text is judged: nothing is opened, decoded or resolved.
 """
@@ -17,25 +17,25 @@ from reconciler.errors import Problem
 FILE_SCHEME: Final = "file"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.ASCII | re.DOTALL)
-_SECRET = re.compile(r"//[^/]*@|\?|[^/:@]*:[^/@]*@")
+_SECRET = re.compile(r"(?://)?[^/]*@|.*[?#]", re.DOTALL)
 _WITHHELD = "(withheld)"
 
 
 def redacted(text: str) -> str:
     """A text for an error message, without what may be a secret."""
     scheme = _SCHEME.fullmatch(text)
-    if not scheme or not _SECRET.search(scheme.group(2)):
+    if not scheme or not _SECRET.match(scheme.group(2)):
         return text
     return f"{scheme.group(1)}:{_WITHHELD}"
 
 
 def _secret_problem(text: str) -> Problem | None:
     scheme = _SCHEME.fullmatch(text)
-    if not scheme or not _SECRET.search(scheme.group(2)):
+    if not scheme or not _SECRET.match(scheme.group(2)):
         return None
     return Problem(
         code="E_SECRET_IN_CONFIG",
-        message="a committed location has no user part and no query, where secrets travel",
+        message="a committed location has no user part, query or fragment, where secrets travel",
         got=redacted(text),
         fix="write {env: VARIABLE}, or leave the credentials to the environment",
     )

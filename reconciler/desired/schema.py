@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from reconciler.desired.location import redacted
 from reconciler.desired.yaml_guard import Document
-from reconciler.errors import Problem
+from reconciler.errors import InvalidInput, Problem
 from reconciler.model import dataset_id_problem, digest_problem
 
 API_VERSION: Final = "reconciler/v1"
@@ -65,12 +65,19 @@ def _gate(kind: str) -> Callable[[object], bool]:
     return valid
 
 
-def problems(document: Document) -> tuple[str, tuple[Problem, ...]]:
-    """The kind of a document, and everything that its schema refuses."""
+def checked_kind(document: Document) -> str:
+    """The kind of a document that its schema accepts.
+
+    Raises:
+        InvalidInput: everything that the schema refuses: E_API_VERSION, E_KIND, E_UNKNOWN_FIELD, E_REQUIRED,
+            E_TYPE, E_VALUE, E_PATTERN, E_STORE_KIND, E_STORE_NAME, E_LATEST, or the code of a grammar.
+    """
     kind, found = _kind(document)
-    if found or _gate(kind)(document.root):
-        return kind, tuple(found)
-    return kind, tuple(_explained(kind, document))
+    if found:
+        raise InvalidInput(found)
+    if not _gate(kind)(document.root):
+        raise InvalidInput(_explained(kind, document))
+    return kind
 
 
 def _kind(document: Document) -> tuple[str, list[Problem]]:
@@ -193,21 +200,15 @@ def _required(document: Document, steps: tuple[str | int, ...], name: str) -> Pr
     node = document.root
     for step in steps:
         node = node[step]  # type: ignore[index]
+    fix = "give a value, in quotes if it is the word null"
     if isinstance(node, dict) and name in node:
         message, place = f"{name} has no value", document.place((*steps, name), key=True)
     elif isinstance(node, list):
         message, place = "the item has no value", document.place((*steps, int(name)))
     else:
-        message, place = f"{name} is missing", document.place(steps)
+        message, place, fix = f"{name} is missing", document.place(steps), f"add {name}:"
     line, column = place
-    return Problem(
-        code="E_REQUIRED",
-        message=message,
-        path=document.path,
-        line=line,
-        column=column,
-        fix="give it, in quotes if it is null",
-    )
+    return Problem(code="E_REQUIRED", message=message, path=document.path, line=line, column=column, fix=fix)
 
 
 def _problem(

@@ -53,6 +53,8 @@ def check_stores(draft: Draft) -> None:
     for use in draft.uses:
         config = draft.stores.get(use.store)
         if config is None:
+            if draft.unread:
+                continue
             near = difflib.get_close_matches(use.store, draft.stores, n=1)
             fix = f'did you mean "{near[0]}"?' if near else "declare it in a Stores document"
             draft.refuse(
@@ -71,7 +73,7 @@ def _check_chains(draft: Draft) -> None:
         before = config.settings.get("promotesFrom")
         while before is not None:
             if before not in draft.stores:
-                if len(seen) == 1:
+                if len(seen) == 1 and not draft.unread:
                     draft.refuse(
                         "E_STORE_UNKNOWN", "promotesFrom names no declared store", config.place, got=before
                     )
