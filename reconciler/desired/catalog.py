@@ -81,16 +81,18 @@ def _begin(document: Document, draft: Draft) -> str:
 
 
 def _diffs(written: list[str], index: int, document: Document, draft: Draft) -> tuple[str, ...]:
+    seen: set[str] = set()
     for number, path in enumerate(written):
         steps = ("datasets", index, "diffs", number)
         draft.note(relative_path_problem(path, "E_DIFF_PATH", "a diff"), document, steps)
-        if path in written[:number]:
+        if path in seen:
             draft.refuse(
                 "E_DUPLICATE",
                 "the diff is listed twice",
                 Place(document.path, *document.place(steps)),
                 got=path,
             )
+        seen.add(path)
     return tuple(written)
 
 
@@ -101,8 +103,8 @@ def _add_latest(written: str | dict[str, Any], store: str, document: Document, d
             Declaration(Address(store, ALIAS, LATEST), _alias(written), place, reason=_why(written))
         )
         return
-    for scope, text in written.items():
-        place = Place(document.path, *document.place((LATEST, scope), key=True))
+    for (scope, text), at in zip(written.items(), document.key_places(written), strict=True):
+        place = Place(document.path, *at)
         if scope == DEFAULT:
             key = LATEST
         else:

@@ -62,6 +62,7 @@ _STEPS = re.compile(r"((?:~[0-9]{0,6}|\^[0-9]{0,2})*)$")
 _COMMITTED = re.compile(rb"^committer .*> ([0-9]{1,11}) [+-][0-9]{4}$", re.MULTILINE)
 _AUTHOR = re.compile(rb"^author (.*>) [0-9]+ [+-][0-9]{4}$", re.MULTILINE)
 _CHUNK = 1 << 16
+_ROW_LIMIT = 1 << 20
 _ASKED_AT_ONCE = 500
 
 
@@ -350,6 +351,8 @@ class CommitTree:
                 *lines, rest = (rest + chunk).split(b"\0")
                 for line in lines:
                     yield self._row(line)
+                if len(rest) > _ROW_LIMIT:
+                    raise InvalidInput.of("E_TREE_PATH", "a path of the tree is longer than a megabyte")
             if process.proc.wait() != 0:
                 raise _missing(self.commit)
         finally:

@@ -35,6 +35,9 @@ KINDS: Final[Mapping[str, str]] = {
 
 NONE: Final = "none"
 
+_MOST = 100
+"""The problems that are explained of one document: explaining is slow, and nobody reads more."""
+
 _TYPES = {"object": "a mapping", "array": "a list", "string": "text"}
 
 
@@ -112,6 +115,13 @@ def _explained(kind: str, document: Document) -> Iterator[Problem]:
             if problem not in seen:
                 seen.add(problem)
                 yield problem
+            if len(seen) == _MOST:
+                yield Problem(
+                    code="E_SCHEMA",
+                    message=f"only the first {_MOST} problems of this file are listed",
+                    path=document.path,
+                )
+                return
     if not seen:
         yield Problem(code="E_SCHEMA", message=f"the document is not a valid {kind}", path=document.path)
 

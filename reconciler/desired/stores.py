@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import posixpath
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from reconciler.desired.draft import Draft
@@ -23,6 +24,7 @@ _LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] =
 }
 """For each kind of store: which settings are locations, and what judges them."""
 
+_COMPARED: Final = 100
 _TRUTHS: Final = frozenset({"create", "authoritative"})
 
 
@@ -55,7 +57,7 @@ def check_stores(draft: Draft) -> None:
         if config is None:
             if draft.unread:
                 continue
-            near = difflib.get_close_matches(use.store, draft.stores, n=1)
+            near = difflib.get_close_matches(use.store, islice(draft.stores, _COMPARED), n=1)
             fix = f'did you mean "{near[0]}"?' if near else "declare it in a Stores document"
             draft.refuse(
                 "E_STORE_UNKNOWN", "no document declares this store", use.place, got=use.store, fix=fix
@@ -68,23 +70,23 @@ def check_stores(draft: Draft) -> None:
 
 
 def _check_chains(draft: Draft) -> None:
-    for name, config in draft.stores.items():
-        seen = [name]
-        before = config.settings.get("promotesFrom")
-        while before is not None:
-            if before not in draft.stores:
-                if len(seen) == 1 and not draft.unread:
-                    draft.refuse(
-                        "E_STORE_UNKNOWN", "promotesFrom names no declared store", config.place, got=before
-                    )
-                break
-            if before in seen:
-                if before == name:
-                    chain = " from ".join([*seen, name])
-                    draft.refuse("E_STORE_CYCLE", "a store promotes from itself", config.place, got=chain)
-                break
-            seen.append(before)
-            before = draft.stores[before].settings.get("promotesFrom")
+    """Every chain of `promotesFrom` leads along declared stores to one that promotes from none."""
+    ends: set[str] = set()
+    for name in draft.stores:
+        chain: dict[str, None] = {}
+        now: str | None = name
+        while now is not None and now not in ends and now not in chain:
+            chain[now] = None
+            before = draft.stores[now].settings.get("promotesFrom")
+            place = draft.stores[now].place
+            if before is not None and before not in draft.stores:
+                if not draft.unread:
+                    draft.refuse("E_STORE_UNKNOWN", "promotesFrom names no declared store", place, got=before)
+                before = None
+            elif before in chain:
+                draft.refuse("E_STORE_CYCLE", "a store promotes from itself in the end", place, got=before)
+            now = before
+        ends.update(chain)
 
 
 def _check_locations(draft: Draft) -> None:

@@ -34,6 +34,7 @@ _WORDS = {
 }
 _SHORT_NAME = re.compile(r"\.?git(?:~[0-9]+)?[ .]*", re.ASCII)
 _NAME_BYTES = 255
+_PATH_BYTES = 4096
 
 
 class TreeRow(NamedTuple):
@@ -143,6 +144,8 @@ def name_problem(path: bytes) -> Problem | None:
 
 
 def _name_message(path: bytes) -> str | None:
+    if len(path) > _PATH_BYTES:
+        return f"a path has at most {_PATH_BYTES} bytes"
     try:
         text = path.decode("utf-8")
     except UnicodeDecodeError:

@@ -177,13 +177,14 @@ def _refuse_control(char: str, path: str, line: int, column: int) -> NoReturn:
 class _Reader:
     """Builds one document from events, and refuses the first thing that is not plain data."""
 
-    __slots__ = ("_escapes", "_marks", "_path", "_plain")
+    __slots__ = ("_escapes", "_folds", "_marks", "_path", "_plain")
 
     def __init__(self, path: str, *, escapes: bool) -> None:
         self._path = path
         self._escapes = escapes
         self._marks: dict[int, list[int]] = {}
         self._plain: set[str] = set()
+        self._folds: dict[int, dict[str, str]] = {}
 
     def read(self, get_event: Callable[[], Any]) -> Document:
         get_event()  # the stream's start
@@ -268,7 +269,8 @@ class _Reader:
             again = event.start_mark
             where = f"first at {first[0]}:{first[1]}, again at {again.line + 1}:{again.column + 1}"
             self._refuse("E_YAML_DUP_KEY", f"a key is given twice, {where}", event, got=key)
-        if key in self._plain:
+        folds = self._folds.get(id(node)) if self._folds else None
+        if folds is None and key in self._plain:
             return key
         if key == "<<" and event.style in {None, ""}:
             self._refuse("E_YAML_MERGE", "merge keys are not allowed", event, fix="write the fields out")
@@ -277,10 +279,14 @@ class _Reader:
         self._check_scalar(event)
         folded = _folded(key)
         if folded == key:
-            # Two keys that both equal their folded form cannot collide: only others are compared.
             self._plain.add(key)
-        twin = next((other for other in node if _folded(other) == folded), None)
-        if twin is not None:
+            if folds is None:
+                return key
+        if folds is None:
+            # Keys equal to their folded form cannot collide with each other: only now is there one to compare.
+            folds = self._folds[id(node)] = {_folded(other): other for other in node}
+        twin = folds.setdefault(folded, key)
+        if twin != key:
             self._refuse("E_YAML_KEY_COLLISION", f"the key is too like {twin!a}", event, got=key)
         return key
 

@@ -9,6 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+from reconciler.desired.git import open_commit
+from reconciler.desired.loader import load
+from reconciler.errors import Exit, InvalidInput
+from reconciler.model import Desired
+
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": os.devnull,
@@ -108,3 +115,16 @@ class Repository:
             place = self.root / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
+
+
+def at_commit(repository: Repository, files: Mapping[str, Content]) -> Desired:
+    """The desired state of a commit that holds these files."""
+    return load(open_commit(repository.root, repository.commit(files)))
+
+
+def refusal(repository: Repository, files: Mapping[str, Content]) -> list[str]:
+    """What is said of a commit that holds these files, which must be refused as invalid input."""
+    with pytest.raises(InvalidInput) as caught:
+        at_commit(repository, files)
+    assert caught.value.exit_code is Exit.INVALID
+    return [str(problem) for problem in caught.value.problems]

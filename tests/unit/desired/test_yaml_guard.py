@@ -108,6 +108,14 @@ def test_keys_that_look_the_same_collide(twin: str) -> None:
     assert code(f"{twin}\nName: 1\n".encode()) == "E_YAML_KEY_COLLISION"
 
 
+def test_keys_collide_however_many_stand_between_them() -> None:
+    many = "".join(f"Key{n}: x\n" for n in range(20_000))
+
+    assert len(parse(many.encode(), "x.yaml").root) == 20_000
+    assert refusal(f"{many}key7: x\n".encode()).startswith("E_YAML_KEY_COLLISION x.yaml:20001:1: ")
+    assert refusal(f"key7: x\n{many}".encode()).startswith("E_YAML_KEY_COLLISION x.yaml:9:1: ")
+
+
 @pytest.mark.parametrize(
     "text",
     [
