@@ -283,7 +283,7 @@ class _Reader:
             if folds is None:
                 return key
         if folds is None:
-            # Keys equal to their folded form cannot collide with each other: only now is there one to compare.
+            # Keys equal to their folded form cannot collide with each other; only now is one there that can.
             folds = self._folds[id(node)] = {_folded(other): other for other in node}
         twin = folds.setdefault(folded, key)
         if twin != key:
