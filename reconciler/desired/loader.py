@@ -60,23 +60,7 @@ def load(
         LimitExceeded: E_TREE_LIMIT.
         Unavailable: E_IO, a file on disk cannot be read.
     """
-    prefix = directory_path(desired_path, "--desired")
-    listing = tree.files(prefix, limits)
-    if not listing.entries and not listing.problems:
-        raise InvalidInput.of(
-            "E_DESIRED_MISSING",
-            "there is no such directory, or it is empty; a missing wish is never the wish for nothing",
-            path=prefix,
-            fix="commit the desired state, or name it with --desired",
-        )
-    documents = [entry for entry in listing.entries if entry.path.casefold().endswith(_SUFFIXES)]
-    draft = Draft(problems=list(listing.problems), unread=len(listing.problems))
-    for entry, data in tree.read(documents, MAX_SIZE):
-        _add(entry, data, draft)
-    if not documents and not draft.problems:
-        raise InvalidInput.of(
-            "E_DESIRED_MISSING", "the directory holds no YAML document", path=prefix, fix="commit one"
-        )
+    draft = _drafted(tree, directory_path(desired_path, "--desired"), limits)
     check_stores(draft)
     check_catalogs(draft)
     _check_gone(draft, tree)
@@ -94,6 +78,27 @@ def load(
         metas=MappingProxyType(draft.metas),
         governance=MappingProxyType(governance),
     )
+
+
+def _drafted(tree: Tree, prefix: str, limits: TreeLimits) -> Draft:
+    """Every document below a path, with what is wrong with each alone."""
+    listing = tree.files(prefix, limits)
+    if not listing.entries and not listing.problems:
+        raise InvalidInput.of(
+            "E_DESIRED_MISSING",
+            "there is no such directory, or it is empty; a missing wish is never the wish for nothing",
+            path=prefix,
+            fix="commit the desired state, or name it with --desired",
+        )
+    documents = [entry for entry in listing.entries if entry.path.casefold().endswith(_SUFFIXES)]
+    draft = Draft(problems=list(listing.problems), unread=len(listing.problems))
+    for entry, data in tree.read(documents, MAX_SIZE):
+        _add(entry, data, draft)
+    if not documents and not draft.problems:
+        raise InvalidInput.of(
+            "E_DESIRED_MISSING", "the directory holds no YAML document", path=prefix, fix="commit one"
+        )
+    return draft
 
 
 def _by_address(declaration: Declaration) -> tuple[str, str, str]:

@@ -30,19 +30,21 @@ def repository(tmp_path: Path) -> Repository:
     return Repository.create(tmp_path / "repo")
 
 
+EVERY_FIELD = (
+    "meta: {owner: genomics, reason: Ensembl 111, ticket: DATA-42}\n"
+    "datasets:\n"
+    f'  - {{id: {HUMAN_111}, manifest: "{DIGEST}", source: builds/111.tar, diffs: [derived/diff.json]}}\n'
+    f"  - id: {HUMAN_110}\n"
+    f"    manifest: {DIGEST}\n"
+    "    meta: {reason: kept for the paper}\n"
+    f"latest: {HUMAN_111}\n"
+    "removed:\n"
+    "  - {id: 109/homo_sapiens/GRCh38, reason: superseded}\n"
+)
+
+
 def test_a_catalog_becomes_declarations_in_address_order(repository: Repository) -> None:
-    body = (
-        "meta: {owner: genomics, reason: Ensembl 111, ticket: DATA-42}\n"
-        "datasets:\n"
-        f'  - {{id: {HUMAN_111}, manifest: "{DIGEST}", source: builds/111.tar, diffs: [derived/diff.json]}}\n'
-        f"  - id: {HUMAN_110}\n"
-        f"    manifest: {DIGEST}\n"
-        "    meta: {reason: kept for the paper}\n"
-        f"latest: {HUMAN_111}\n"
-        "removed:\n"
-        "  - {id: 109/homo_sapiens/GRCh38, reason: superseded}\n"
-    )
-    oid = repository.commit({"desired/stores.yaml": STORES, "desired/c.yaml": catalog(body)})
+    oid = repository.commit({"desired/stores.yaml": STORES, "desired/c.yaml": catalog(EVERY_FIELD)})
 
     desired = load(open_commit(repository.root, "main"))
 
