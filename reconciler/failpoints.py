@@ -61,6 +61,18 @@ NAMES: frozenset[str] = frozenset(
         "fs.stage.file.mid",
         "fs.stage.fsync",
         "fs.verify",
+        "reg.begin",
+        "reg.commit.answer",
+        "reg.commit.before",
+        "reg.object.before",
+        "reg.object.cas",
+        "reg.object.delete",
+        "reg.object.dirsync",
+        "reg.object.fsync",
+        "reg.object.link.after",
+        "reg.object.link.before",
+        "reg.object.tmp.mid",
+        "reg.statement",
     }
 )
 

@@ -1,0 +1,1 @@
+"""The dataset registry: content-addressed manifests, links, version tags, `latest` and `dev`."""

@@ -1,0 +1,70 @@
+"""The ledger as a table of the registry's own database: one row per record, in the change's transaction.
+
+Decides where the documents of `reconciler.ledger` stand and which record comes next. Intent and outcome
+are written together with the rows they describe, so no run is ever left open here: a killed writer leaves
+nothing. The row is the audit trail; nothing ever updates or deletes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from reconciler.canonical import sha256_digest
+from reconciler.ledger import Record, Run, intent_bytes, outcome_bytes, read_record
+from reconciler.model import Outcome, Step, StepResult
+from reconciler.stores.registry import statements as sql
+from reconciler.stores.registry.session import Session
+
+PAGE: Final = 64
+
+
+class Appended(NamedTuple):
+    """A record that the open transaction adds."""
+
+    seq: int
+    intent: bytes
+    results: tuple[StepResult, ...]
+
+
+class Head(NamedTuple):
+    """The end of the chain: the last record's number, and the digest that the next one follows."""
+
+    seq: int
+    link: str | None
+
+
+def head(session: Session) -> Head:
+    """The end of the chain; number 0 if there is no record."""
+    found = session.rows(sql.LAST_RECORD)
+    return Head(found[0][0], sha256_digest(bytes(found[0][1]))) if found else Head(0, None)
+
+
+def append(session: Session, *, identity: str, run: Run, steps: Sequence[Step]) -> Appended:
+    """Add the record of steps that this transaction does, with each of them applied."""
+    end = head(session)
+    seq = end.seq + 1
+    results = tuple(StepResult(step=step.id, outcome=Outcome.APPLIED, receipt=str(seq)) for step in steps)
+    intent = intent_bytes(seq=seq, previous=end.link, identity=identity, run=run, steps=steps)
+    outcome = outcome_bytes(seq=seq, intent_sha=sha256_digest(intent), results=results, heads={})
+    session.run(sql.APPEND, (seq, intent, outcome))
+    return Appended(seq, intent, results)
+
+
+def page(session: Session, *, after: int, previous: str | None, store: str, where: str) -> Iterator[Record]:
+    """Some records that follow one, oldest first, their chain checked.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN.
+    """
+    for place, (_, intent, outcome) in enumerate(session.rows(sql.RECORDS, (after, PAGE)), start=after + 1):
+        record = read_record(
+            seq=place,
+            store=store,
+            previous=previous,
+            intent=bytes(intent),
+            outcome=bytes(outcome),
+            where=where,
+        )
+        previous = record.outcome_sha
+        yield record

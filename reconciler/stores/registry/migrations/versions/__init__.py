@@ -1,0 +1,1 @@
+"""One module per step of the tables' history, each frozen once it was released."""

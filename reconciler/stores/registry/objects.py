@@ -1,0 +1,205 @@
+"""The bytes of manifests, under their hash: the port of object stores, and the local directory.
+
+Decides how bytes are kept: created once and never overwritten, durable before anybody names them, and
+compared with their hash whenever they are read. Whether a manifest exists is decided by its row in the
+database; an object without a row is litter, a row without an object is corruption.
+
+In a directory the key is the bare hash, as in the reference; temporary files stand below `.reconciler`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, Protocol
+
+from reconciler.canonical import sha256_hex
+from reconciler.errors import Corrupt, LimitExceeded, Unavailable
+from reconciler.stores.registry.reference import ManifestHash
+from reconciler.stores.serving.durable import TMP, Moments, make_directory, put_if_absent, store_faults
+
+MANIFEST_LIMIT: Final = 16 << 20
+_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_MOMENTS = Moments(
+    "reg.object.tmp.mid",
+    "reg.object.fsync",
+    "reg.object.cas",
+    "reg.object.link.before",
+    "reg.object.link.after",
+    "reg.object.dirsync",
+)
+
+
+class StoredObject(NamedTuple):
+    """One object: its key and when the store took it in, by the store's own clock."""
+
+    hash: ManifestHash
+    stored_at: int
+
+
+class Objects(Protocol):
+    """A store of manifests' bytes."""
+
+    @property
+    def where(self) -> str:
+        """Its place, for errors; never holds a secret."""
+
+    def put(self, manifest: ManifestHash, content: bytes) -> None:
+        """Keep these bytes; the same bytes a second time are fine.
+
+        Raises:
+            Corrupt: E_MANIFEST_HASH, other bytes stand under the key, or the bytes are not those of the hash.
+            Unavailable: they could not be kept.
+            OutcomeUnknown: no answer came, and looking gave none either.
+        """
+
+    def get(self, manifest: ManifestHash) -> bytes | None:
+        """The bytes, compared with their hash; None if there is no such object.
+
+        Raises:
+            Corrupt: E_MANIFEST_HASH.
+            Unavailable: they cannot be read.
+        """
+
+    def exists(self, manifest: ManifestHash) -> bool:
+        """Whether an object stands under the key; its bytes are not read."""
+
+    def delete(self, manifest: ManifestHash) -> None:
+        """Remove an object; that it is gone already is fine."""
+
+    def list(self) -> Iterator[StoredObject]:
+        """All objects, in no order. Whatever else lies there is not listed."""
+
+    def stored_at(self, manifest: ManifestHash) -> int | None:
+        """When the store took the object in, in Unix seconds of its own clock; None if there is none."""
+
+    def close(self) -> None:
+        """Let go of everything that is held."""
+
+
+def checked(manifest: ManifestHash, content: bytes, where: str) -> bytes:
+    """The bytes, if they are those of the hash.
+
+    Raises:
+        Corrupt: E_MANIFEST_HASH.
+    """
+    found = sha256_hex(content)
+    if found != manifest:
+        raise Corrupt.of(
+            "E_MANIFEST_HASH",
+            f"the bytes kept under {manifest} are not those of this hash",
+            path=where,
+            got=found,
+            fix="restore the object from a backup, or remove it and register the manifest again",
+        )
+    return content
+
+
+def too_large(size: int, where: str) -> LimitExceeded:
+    """The refusal of a manifest beyond the limit."""
+    return LimitExceeded.of(
+        "E_MANIFEST_SIZE", f"a manifest has at most {MANIFEST_LIMIT} bytes", path=where, got=str(size)
+    )
+
+
+class LocalObjects:
+    """Objects as files of one directory."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = directory
+
+    @property
+    def where(self) -> str:
+        """Its place, for errors."""
+        return f"file:{self._path}"
+
+    def put(self, manifest: ManifestHash, content: bytes) -> None:
+        """Create the file durably; a file with the same bytes is fine."""
+        if len(content) > MANIFEST_LIMIT:
+            raise too_large(len(content), self.where)
+        checked(manifest, content, self.where)
+        if self.get(manifest) is not None:
+            return
+        with store_faults(self.where):
+            os.makedirs(self._path, exist_ok=True)
+            with self._root() as root:
+                make_directory(root, TMP)
+                with suppress(FileExistsError):
+                    put_if_absent(root, manifest, content, _MOMENTS, still_valid=lambda: None)
+                    return
+        self.get(manifest)  # another writer was faster: its bytes are compared
+
+    def get(self, manifest: ManifestHash) -> bytes | None:
+        """The bytes, compared with their hash; None if there is no file."""
+        with store_faults(f"{self.where}/{manifest}"):
+            try:
+                with self._root() as root:
+                    handle = os.open(manifest, _READ, dir_fd=root)
+            except FileNotFoundError:
+                return None
+            with os.fdopen(handle, "rb") as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise self._not_plain(manifest)
+                content = file.read(MANIFEST_LIMIT + 1)
+        return checked(manifest, content, f"{self.where}/{manifest}")
+
+    def exists(self, manifest: ManifestHash) -> bool:
+        """Whether a file stands there."""
+        return self.stored_at(manifest) is not None
+
+    def stored_at(self, manifest: ManifestHash) -> int | None:
+        """The file's time."""
+        with store_faults(f"{self.where}/{manifest}"):
+            try:
+                with self._root() as root:
+                    seen = os.stat(manifest, dir_fd=root, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        if not stat.S_ISREG(seen.st_mode):
+            raise self._not_plain(manifest)
+        return int(seen.st_mtime)
+
+    def delete(self, manifest: ManifestHash) -> None:
+        """Remove the file durably."""
+        with store_faults(f"{self.where}/{manifest}"), suppress(FileNotFoundError), self._root() as root:
+            os.unlink(manifest, dir_fd=root)
+            os.fsync(root)
+
+    def list(self) -> Iterator[StoredObject]:
+        """All files that are named by a hash."""
+        with store_faults(self.where):
+            try:
+                with self._root() as root:
+                    names = os.listdir(root)
+            except FileNotFoundError:
+                return
+        for name in names:
+            if _KEY.fullmatch(name):
+                manifest = ManifestHash(name)
+                stored_at = self.stored_at(manifest)
+                if stored_at is not None:  # it may have been removed meanwhile
+                    yield StoredObject(manifest, stored_at)
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    @contextmanager
+    def _root(self) -> Iterator[int]:
+        handle = os.open(self._path, _DIRECTORY)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _not_plain(self, manifest: ManifestHash) -> Unavailable:
+        return Unavailable.of(
+            "E_STORE_LINK",
+            "what stands under this key is not a plain file",
+            path=f"{self.where}/{manifest}",
+            fix="an object store holds plain files only; remove it",
+        )
