@@ -84,17 +84,23 @@ def difference(
     """
     result = Difference()
     always = frozenset(shape.always)
+    used: list[Observed] = []
     for address, wish, sight in joined(declarations, observations):
         if sight is not None and (address.kind, address.key) in always:
             result.observed[address] = sight.slots
         if wish is None:
             ours = everything_ours or inventory.owns(address)
-            if sight is not None and ours and address.kind not in shape.omittable:
+            if sight is None or not ours or shape.omittable(address):
+                continue
+            if address.kind in shape.users and sight.slots.get(shape.users[address.kind][0]):
+                used.append(sight)
+            else:
                 _undeclared(result, sight, shape)
         elif sight is not None and sight.problems and not _repairs(wish, sight, recoverable):
             result.corrupt.append(sight)
         else:
             _declared(result, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
+    _no_longer_used(result, used, shape)
     return result
 
 
@@ -106,7 +112,7 @@ def managed(wish: Declaration, recorded: Slots, shape: Shape) -> Mapping[str, Va
     """
     decided: dict[str, Value | None] = {slot: value or None for slot, value in wish.slots.items()}
     for slot in recorded:
-        if slot not in decided and (wish.address.kind, slot) not in shape.permanent:
+        if slot not in decided and (wish.address.kind, slot) not in shape.permanent | shape.retained:
             decided[slot] = None
     return decided
 
@@ -121,6 +127,17 @@ def _undeclared(result: Difference, sight: Observed, shape: Shape) -> None:
         result.changes += changes
         result.removals.append(sight.address)
         result.observed[sight.address] = sight.slots
+
+
+def _no_longer_used(result: Difference, used: Iterable[Observed], shape: Shape) -> None:
+    """Let go of undeclared things whose last user leaves them with these very changes."""
+    leaving = {(change.address, change.slot) for change in result.changes if change.before is not None}
+    for sight in used:
+        listing, kind, naming = shape.users[sight.address.kind]
+        store = sight.address.store
+        if all((Address(store, kind, key), naming) in leaving for key in sight.slots[listing]):
+            result.changes += _removal(sight.address, sight.slots, shape)
+            result.observed[sight.address] = sight.slots
 
 
 def _removal(address: Address, slots: Slots, shape: Shape) -> list[Change]:

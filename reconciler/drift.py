@@ -167,9 +167,9 @@ class _Three:
     def verdict(self) -> tuple[str, str]:
         if self.wish is not None and self.wish.slots:
             return self._declared(managed(self.wish, self.recorded or NOTHING, self.shape))
-        if not self._removable(self.live):
+        if not self._removable(self.live) or self._stays():
             return "in_sync", ""
-        if self.wish is None and self.address.kind in self.shape.omittable:
+        if self.wish is None and self.shape.omittable(self.address):
             return "unmanaged", ""
         if self.recorded is not None and self._removable(self.recorded):
             return ("pending", "") if self._holds(self.recorded) else ("drift", "moved")
@@ -187,6 +187,12 @@ class _Three:
             return "pending", ""
         lacking = any(slot not in self.live for slot in self.recorded)
         return "drift", "missing" if lacking else "moved"
+
+    def _stays(self) -> bool:
+        """Whether it is ours, undeclared, and stays because something else uses it."""
+        listing = self.shape.users.get(self.address.kind)
+        used = listing is not None and bool(self.live.get(listing[0]))
+        return used and self.wish is None and bool(self.recorded)
 
     def _removable(self, slots: Slots) -> bool:
         """Whether there is anything that a removal would take away."""

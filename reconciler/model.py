@@ -224,7 +224,8 @@ class Desired:
     """The state wanted at one commit: stores, and declarations sorted by address.
 
     `scopes` names each managed (store, kind) together with the number of entries its documents list,
-    so that an emptied document is seen; `authoritative` names the stores in which everything is ours.
+    so that an emptied document is seen; `authoritative` names the stores in which everything is ours;
+    `committed` are the sources that are files of the commit, read from it and not from the disk.
     """
 
     commit: str
@@ -236,6 +237,7 @@ class Desired:
     authoritative: frozenset[str] = frozenset()
     metas: Mapping[str, Meta] = field(default_factory=dict)
     governance: Mapping[str, bytes] = field(default_factory=dict)
+    committed: frozenset[str] = frozenset()
 
     def of_store(self, store: str) -> tuple[Declaration, ...]:
         """The declarations of one store, in address order."""
@@ -361,14 +363,23 @@ class Shape(Protocol):
     Attributes:
         permanent: the (kind, slot) pairs that a removal leaves in place: immutable content, which only
             garbage collection deletes.
-        omittable: the kinds that git lets go of by not naming them: an omitted `latest` is not managed,
-            while any other thing of ours needs a tombstone.
+        retained: the (kind, slot) pairs that a wish leaves as they are by not naming them, also where an
+            apply of ours left them.
+        users: for each kind of thing that goes with the last one that uses it: the slot that lists the keys
+            of its users, their kind, and their slot that names it. An undeclared one stays while a user does.
         always: the (kind, key) pairs that every observation includes, because rules depend on them.
     """
 
     permanent: frozenset[tuple[str, str]]
-    omittable: frozenset[str]
+    retained: frozenset[tuple[str, str]]
+    users: Mapping[str, tuple[str, str, str]]
     always: tuple[tuple[str, str], ...]
+
+    def omittable(self, address: Address) -> bool:
+        """Whether git lets go of a thing of ours by not naming it: an omitted `latest` is not managed.
+
+        Anything else of ours needs a tombstone.
+        """
 
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Cut the changes of one store into ordered steps.

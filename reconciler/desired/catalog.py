@@ -53,14 +53,10 @@ def add_catalog(document: Document, draft: Draft) -> None:
         _add_latest(root[LATEST], store, document, draft)
 
 
-def add_removed(document: Document, draft: Draft) -> None:
-    """Add one `Removed` document to the draft: the tombstones of a document that is gone."""
+def add_removed_catalog(document: Document, draft: Draft) -> None:
+    """Add the tombstones of a `Catalog` document that is gone."""
     root = document.root
     store = _begin(document, draft)
-    problem = relative_path_problem(root["document"], "E_REMOVED_PATH", "a document")
-    draft.note(problem, document, ("document",))
-    if problem is None:
-        draft.gone.append((root["document"], Place(document.path, *document.place(("document",)))))
     for index, text in enumerate(root["datasets"]):
         draft.note(dataset_id_problem(text), document, ("datasets", index))
         place = Place(document.path, *document.place(("datasets", index)))
@@ -126,7 +122,7 @@ def check_catalogs(draft: Draft) -> None:
     """Check what only all documents together can tell about datasets and aliases."""
     folded: dict[tuple[str, str], Declaration] = {}
     for address, declaration in draft.declarations.items():
-        if not declaration.slots:
+        if not declaration.slots or address.kind not in {DATASET, ALIAS}:
             continue
         if address.kind == ALIAS:
             _check_alias(declaration, draft)

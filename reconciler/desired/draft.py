@@ -25,11 +25,46 @@ class Use(NamedTuple):
     place: Place
 
 
+class Named(NamedTuple):
+    """A manifest as a document names it: its digest, or the path of its file from the repository's root."""
+
+    text: str
+    place: Place
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of the commit."""
+        return not self.text.startswith("sha256:")
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One wish of a document for one tag or link; `tag` is empty for a link without a tag."""
+
+    store: str
+    dataset: str
+    tag: str
+    manifest: Named | None
+    place: Place
+    yanked: bool = False
+
+
+class Assertion(NamedTuple):
+    """A `latest:` line: the version that latest must be, or none."""
+
+    store: str
+    dataset: str
+    version: str
+    place: Place
+
+
 @dataclass(slots=True)
 class Draft:
     """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it.
 
-    `unread` counts the files that could not become part of it.
+    `unread` counts the files that could not become part of it. `pins` and `assertions` are what `Dataset`
+    documents want; they become declarations when the manifest files are read. `committed` are the sources
+    that are files of this very commit.
     """
 
     stores: dict[str, StoreConfig] = field(default_factory=dict)
@@ -39,6 +74,10 @@ class Draft:
     metas: dict[str, Meta] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
     gone: list[tuple[str, Place]] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    assertions: list[Assertion] = field(default_factory=list)
+    explicit_links: dict[Address, Declaration] = field(default_factory=dict)
+    committed: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     unread: int = 0
 

@@ -18,23 +18,39 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.canonical import sha256_digest
-from reconciler.desired.catalog import add_catalog, add_removed, check_catalogs
+from reconciler.desired.catalog import add_catalog, add_removed_catalog, check_catalogs
+from reconciler.desired.dataset import add_dataset, add_removed_dataset, check_datasets, declare_datasets
 from reconciler.desired.draft import Draft
+from reconciler.desired.location import relative_path_problem
 from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
 from reconciler.desired.yaml_guard import MAX_SIZE, Document, parse
 from reconciler.errors import InvalidInput, LimitExceeded, Problem
-from reconciler.model import Declaration, Desired
+from reconciler.model import Declaration, Desired, Place
 
 GOVERNANCE_LIMIT: Final = 5_000_000
 MANIFEST_LIMIT: Final = 5_000_000
 DEFAULT_LIMITS: Final = TreeLimits()
 
 _SUFFIXES = (".yaml", ".yml")
+
+
+def _add_removed(document: Document, draft: Draft) -> None:
+    """Add a `Removed` document, in the way of the kind that is gone."""
+    gone = document.root["document"]
+    problem = relative_path_problem(gone, "E_REMOVED_PATH", "a document")
+    draft.note(problem, document, ("document",))
+    if problem is None:
+        draft.gone.append((gone, Place(document.path, *document.place(("document",)))))
+    add = add_removed_dataset if document.root["was"] == "Dataset" else add_removed_catalog
+    add(document, draft)
+
+
 _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
     "Catalog": add_catalog,
-    "Removed": add_removed,
+    "Dataset": add_dataset,
+    "Removed": _add_removed,
     "Stores": add_stores,
 }
 
@@ -62,7 +78,9 @@ def load(
     """
     draft = _drafted(tree, directory_path(desired_path, "--desired"), limits)
     check_stores(draft)
+    declare_datasets(draft, tree)
     check_catalogs(draft)
+    check_datasets(draft)
     _check_gone(draft, tree)
     _check_sources(draft, tree)
     governance = _governance(draft, tree, governance_paths)
@@ -77,6 +95,7 @@ def load(
         authoritative=frozenset(draft.authoritative),
         metas=MappingProxyType(draft.metas),
         governance=MappingProxyType(governance),
+        committed=frozenset(draft.committed),
     )
 
 
@@ -152,7 +171,11 @@ def _check_sources(draft: Draft, tree: Tree) -> None:
     """A build root inside the tree must hold the manifest that it is declared under."""
     if draft.problems:
         return  # ids and paths are safe to join only when nothing is wrong with them
-    sourced = [one for one in draft.declarations.values() if one.source is not None]
+    sourced = [
+        one
+        for one in draft.declarations.values()
+        if one.source is not None and one.source not in draft.committed
+    ]
     if not sourced:
         return
     listing = tree.find([_root(one) for one in sourced])

@@ -66,6 +66,55 @@ def root_problem(text: str) -> Problem | None:
     return None
 
 
+def database_problem(text: str) -> Problem | None:
+    """What is wrong with the database of a registry, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    scheme = _SCHEME.fullmatch(text)
+    name, rest = scheme.groups() if scheme else ("", "")
+    if name == "postgresql" and rest.startswith("//") and "\\" not in rest:
+        return None
+    if name != "sqlite":
+        return Problem(
+            code="E_URL_SCHEME",
+            message="a registry's database is sqlite:PATH or postgresql://HOST/NAME",
+            got=text,
+            fix="for example sqlite:var/registry.db",
+        )
+    if not rest.strip("/") or rest.endswith("/") or rest.startswith("//") or "\\" in rest:
+        return Problem(
+            code="E_URL_SYNTAX", message="a SQLite database is one file", got=text, fix="write sqlite:PATH"
+        )
+    return None
+
+
+def objects_problem(text: str) -> Problem | None:
+    """What is wrong with where a registry keeps its manifests' bytes, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    scheme = _SCHEME.fullmatch(text)
+    name, rest = scheme.groups() if scheme else ("", "")
+    if name == FILE_SCHEME:
+        return root_problem(text)
+    if name != "s3":
+        return Problem(
+            code="E_URL_SCHEME",
+            message="a registry's manifests are kept in file:PATH or s3://BUCKET/PREFIX",
+            got=text,
+            fix="for example file:var/manifests",
+        )
+    if not re.fullmatch(r"//[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^\\]*)?", rest, re.ASCII):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="an S3 location names a bucket, and perhaps a prefix",
+            got=text,
+            fix="write s3://BUCKET/PREFIX",
+        )
+    return None
+
+
 def source_problem(text: str) -> Problem | None:
     """What is wrong with where a dataset's bytes come from, or None."""
     secret = _secret_problem(text)

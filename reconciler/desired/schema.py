@@ -19,6 +19,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
+from reconciler.desired.dataset import dataset_name_problem
 from reconciler.desired.location import redacted
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
@@ -28,6 +29,7 @@ API_VERSION: Final = "reconciler/v1"
 
 KINDS: Final[Mapping[str, str]] = {
     "Catalog": "catalog.json",
+    "Dataset": "dataset.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
 }
@@ -48,6 +50,8 @@ def _latest_problem(text: str) -> Problem | None:
 _GRAMMARS: Final[Mapping[str, Callable[[str], Problem | None]]] = {
     "dataset-id": dataset_id_problem,
     "digest": digest_problem,
+    "namespace": lambda text: dataset_name_problem(text, "name"),
+    "name": lambda text: dataset_name_problem("_", text),
     "latest": _latest_problem,
 }
 

@@ -14,13 +14,14 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.desired.draft import Draft
-from reconciler.desired.location import root_problem
+from reconciler.desired.location import database_problem, objects_problem, root_problem
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.model import Place, StoreConfig
 
 _LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] = {
-    "serving": {"root": root_problem}
+    "registry": {"database": database_problem, "objects": objects_problem},
+    "serving": {"root": root_problem},
 }
 """For each kind of store: which settings are locations, and what judges them."""
 
@@ -92,10 +93,14 @@ def _check_chains(draft: Draft) -> None:
 def _check_locations(draft: Draft) -> None:
     taken: dict[str, StoreConfig] = {}
     for config in draft.stores.values():
-        root = config.settings.get("root")
-        if not isinstance(root, str):
-            continue
-        first = taken.setdefault(posixpath.normpath(root.partition(":")[2]), config)
-        if first is not config:
-            message = f"the location is that of store {first.name} at {first.place}"
-            draft.refuse("E_DUPLICATE", message, config.place, got=config.name, fix="give each store its own")
+        for setting in _LOCATIONS[config.kind]:
+            written = config.settings[setting]
+            if not isinstance(written, str):
+                continue
+            scheme, _, rest = written.partition(":")
+            location = posixpath.normpath(rest) if scheme in {"file", "sqlite"} else written
+            first = taken.setdefault(location, config)
+            if first is not config:
+                message = f"the location is that of store {first.name} at {first.place}"
+                fix = "give each store its own"
+                draft.refuse("E_DUPLICATE", message, config.place, got=config.name, fix=fix)

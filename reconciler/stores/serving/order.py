@@ -19,6 +19,7 @@ dataset and binding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from reconciler.model import Address, Change, Step, Value
@@ -49,8 +50,13 @@ class ServingShape:
     """The shape of a serving store (see `reconciler.model.Shape`)."""
 
     permanent: frozenset[tuple[str, str]] = frozenset({(DATASET, ARTIFACT)})
-    omittable: frozenset[str] = frozenset({ALIAS})
+    retained: frozenset[tuple[str, str]] = frozenset()
+    users: Mapping[str, tuple[str, str, str]] = MappingProxyType({})
     always: tuple[tuple[str, str], ...] = ((ALIAS, LATEST),)
+
+    def omittable(self, address: Address) -> bool:
+        """Aliases: git lets go of them by not naming them."""
+        return address.kind == ALIAS
 
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Publishes, one catalog write up, aliases, one catalog write down; ties by address."""
