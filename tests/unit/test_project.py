@@ -90,7 +90,7 @@ def test_nothing_is_left_for_later() -> None:
 def test_every_dependency_is_bounded_below() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    bounded = re.compile(r"[A-Za-z0-9_-]+(>=[0-9][0-9.]*|==[0-9][0-9.]*\.\*)")
+    bounded = re.compile(r"[A-Za-z0-9_-]+(?:\[[a-z]+\])?(>=[0-9][0-9.]*|==[0-9][0-9.]*\.\*)")
     assert [name for name in declared if not bounded.fullmatch(name)] == []
 
 

@@ -280,6 +280,10 @@ def _error(error: sqlite3.Error, where: str) -> ReconcilerError:
         return Corrupt.of(
             "E_DATABASE", "the file is no sound SQLite database", path=where, fix="restore it from a backup"
         )
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return Conflict.of(
+            "E_CONFLICT", "a writer that takes no lock came in between", path=where, fix="plan again"
+        )
     if code == sqlite3.SQLITE_READONLY:
         return Unavailable.of(
             "E_STORE_READONLY", "the database cannot be written", path=where, fix="check its permissions"

@@ -30,25 +30,29 @@ def upgrade(*, dialect: str, connect: Callable[[], Any], begin: str, where: str)
 
     Raises:
         Unavailable: E_SCHEMA_VERSION, the tables are ahead of this program.
+        Exception: what the driver throws, for the engine's own module to translate.
     """
     from alembic import command  # noqa: PLC0415 - slow, and rarely needed
     from alembic.config import Config  # noqa: PLC0415
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
     from sqlalchemy import create_engine  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     engine = create_engine(f"{dialect}://", creator=connect, poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql(begin)
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is None or current <= HEAD:
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(begin)
+            current = MigrationContext.configure(connection).get_current_revision()
+            if current is not None and current > HEAD:
+                raise behind_or_ahead(current, where)
             config = Config()
             config.set_main_option("script_location", SCRIPTS)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
-            return
-    raise behind_or_ahead(current, where)
+    except DBAPIError as error:
+        raise (error.orig or error) from error
 
 
 def behind_or_ahead(current: str, where: str) -> Unavailable:

@@ -99,3 +99,10 @@ reconciler_ledger = Table(
     Column("intent", LargeBinary, nullable=False),
     Column("outcome", LargeBinary, nullable=False),
 )
+
+registry_generation = Table(
+    "registry_generation",
+    metadata,
+    Column("generation", BigInteger, nullable=False),
+    info={"engine": "postgresql"},  # SQLite's file counts its commits itself
+)

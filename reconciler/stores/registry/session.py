@@ -39,7 +39,7 @@ class Session(Protocol):
         """Do a statement; the number of rows it changed."""
 
     def load(self, table: str, rows: Iterable[Sequence[object]]) -> None:
-        """Replace what one of the temporary tables holds, in bulk."""
+        """Fill one of the temporary tables in bulk, once in a transaction."""
 
     def now(self) -> int:
         """The database's own clock, in Unix seconds."""

@@ -32,7 +32,6 @@ TEMPORARY: Final[Mapping[str, Mapping[str, str]]] = {
         "new_yanked": FLAG,
     },
     "wanted_datasets": {"namespace": TEXT, "name": TEXT},
-    "wanted_hashes": {"hash": TEXT},
 }
 """Temporary tables and their columns. `held` and `holds`: whether the thing is there before and after.
 `moves` and `marks`: whether the hash and the yank are to be changed; an absent tag has the hash ''."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.canonical import sha256_hex
 from reconciler.ledger import Run
@@ -36,12 +36,13 @@ class World:
     engine: str
     database: Callable[[float], Database]
     objects: Callable[[], Objects]
+    opened: list[Registry] = field(default_factory=list)
 
     def open(
         self, *, latest: LatestRule = LatestRule.STABLE, create: bool = True, timeout: float = 20.0
     ) -> Registry:
-        """A new handle."""
-        return Registry(
+        """A new handle, closed when the test ends."""
+        registry = Registry(
             Settings(
                 name="registry",
                 identity="registry registry",
@@ -51,6 +52,8 @@ class World:
                 create=create,
             )
         )
+        self.opened.append(registry)
+        return registry
 
 
 def linked(registry: Registry, *numbers: int, dataset: DatasetName = ETH) -> list[ManifestHash]:
