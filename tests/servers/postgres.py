@@ -51,15 +51,15 @@ class PostgresServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def location(self, database: str = "postgres") -> str:
-        """How to reach one of its databases."""
-        return f"postgresql:///{database}?host={self.directory}&user=postgres"
+    def location(self, schema: str = "public") -> str:
+        """How to reach the server, with this schema as the first one."""
+        return f"postgresql:///postgres?host={self.directory}&user=postgres&options=-csearch_path%3D{schema}"
 
-    def create_database(self) -> str:
-        """The location of a new, empty database."""
+    def create_schema(self) -> str:
+        """The location of a new, empty schema."""
         name = f"test_{next(_NUMBERS)}"
         with psycopg.connect(self.location(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE SCHEMA {name}".encode())
         return self.location(name)
 
 

@@ -93,6 +93,7 @@ class PostgresDatabase:
         self._timeout = timeout
         self._connection: Connection | None = None
         self._process = 0
+        self._writable = False
 
     @property
     def where(self) -> str:
@@ -142,13 +143,19 @@ class PostgresDatabase:
             connection.autocommit = True
             try:
                 self._check(connection)
-                for statement in temporary_tables(collation=' COLLATE "C"', tail=" ON COMMIT DELETE ROWS"):
-                    connection.execute(statement.encode())
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._process = connection, os.getpid()
+            self._connection, self._process, self._writable = connection, os.getpid(), False
         return self._connection
+
+    def _ready_to_write(self) -> Connection:
+        connection = self._ready()
+        if not self._writable:
+            for statement in temporary_tables(collation=' COLLATE "C"', tail=" ON COMMIT DELETE ROWS"):
+                connection.execute(statement.encode())
+            self._writable = True
+        return connection
 
     def _check(self, connection: Connection) -> None:
         major, read_only, _ = connection.execute(_STATE).fetchall()[0]
@@ -183,7 +190,7 @@ class PostgresDatabase:
     def writing(self) -> Iterator[PostgresSession]:
         """One exclusive transaction."""
         with self._faults():
-            connection = self._ready()
+            connection = self._ready_to_write()
             failpoint("reg.begin")
             connection.execute(_WRITE)
             try:

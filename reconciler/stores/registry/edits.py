@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from reconciler.errors import Denied, InvalidInput, Problem
 from reconciler.model import Address, Change, Value, parse_digest
+from reconciler.stores.registry.order import CONTENT, LINK, LINKED, MANIFEST, NAMED, TAG, YANKED
 from reconciler.stores.registry.reference import (
     DEV,
     LATEST,
@@ -30,15 +31,6 @@ from reconciler.stores.registry.reference import (
     parse_version,
 )
 from reconciler.stores.registry.values import BreakGlass
-
-MANIFEST: Final = "manifest"
-LINK: Final = "link"
-TAG: Final = "tag"
-
-CONTENT: Final = "content"
-LINKED: Final = "linked"
-NAMED: Final = "manifest"
-YANKED: Final = "yanked"
 
 _HEX: Final = len("sha256:")
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from reconciler.canonical import sha256_hex
 from reconciler.errors import Corrupt, LimitExceeded, Unavailable
+from reconciler.failpoints import failpoint
 from reconciler.stores.registry.reference import ManifestHash
 from reconciler.stores.serving.durable import TMP, Moments, make_directory, put_if_absent, store_faults
 
@@ -126,6 +127,7 @@ class LocalObjects:
         if self.get(manifest) is not None:
             return
         with store_faults(self.where):
+            failpoint("reg.object.before")
             os.makedirs(self._path, exist_ok=True)
             with self._root() as root:
                 make_directory(root, TMP)

@@ -147,7 +147,7 @@ def parse_version(text: str) -> Version:
             got=text,
             fix="choose a smaller one",
         )
-    core = "".join(f"{number:020d}" for number in numbers)
+    core = "".join(_number_key(number) for number in numbers)
     return Version(text, core + _prerelease_key(prerelease), bool(prerelease))
 
 
@@ -159,6 +159,12 @@ def _semver(text: str) -> tuple[tuple[int, int, int], str] | None:
     except ValueError:
         return None
     return (parsed.major, parsed.minor, parsed.patch), parsed.prerelease or ""
+
+
+def _number_key(number: int) -> str:
+    """A text ordered as 64-bit numbers are: a letter for the number of digits, then the digits."""
+    digits = str(number)
+    return chr(ord("@") + len(digits)) + digits
 
 
 def _prerelease_key(prerelease: str) -> str:

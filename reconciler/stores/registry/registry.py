@@ -78,7 +78,6 @@ class Registry(Writer):
         found = ManifestHash(sha256_hex(content))
         named_by(manifest or found, content)
         self._make()
-        failpoint("reg.object.before")
         self._objects.put(found, content)
 
         def changes(session: Session) -> list[Change]:

@@ -81,7 +81,6 @@ dataset_tags = Table(
         ["dataset_manifests.namespace", "dataset_manifests.name", "dataset_manifests.hash"],
         ondelete="RESTRICT",
     ),
-    Index(None, "namespace", "name", "hash"),
 )
 
 manifest_tombstones = Table(

@@ -235,9 +235,11 @@ TAGS_OF: Final = f"""
 SELECT {_TAG_COLUMNS} FROM dataset_tags
 WHERE namespace = ? AND name = ? ORDER BY precedence DESC, version DESC
 """
-VERSIONS_OF_MANIFEST: Final = f"""
-SELECT {_TAG_COLUMNS} FROM dataset_tags
-WHERE hash = ? AND precedence IS NOT NULL ORDER BY namespace, name, precedence DESC
+VERSIONS_OF_MANIFEST: Final = """
+SELECT t.namespace, t.name, t.version, t.hash, t.yanked, t.created_at, t.updated_at
+FROM dataset_manifests l
+JOIN dataset_tags t ON t.namespace = l.namespace AND t.name = l.name AND t.hash = l.hash
+WHERE l.hash = ? AND t.precedence IS NOT NULL ORDER BY t.namespace, t.name, t.precedence DESC
 """
 VERSIONS: Final = f"""
 SELECT {_TAG_COLUMNS} FROM dataset_tags

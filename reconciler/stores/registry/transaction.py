@@ -16,20 +16,17 @@ from typing import NamedTuple
 
 from reconciler.canonical import sha256_hex
 from reconciler.errors import Conflict, InvalidInput, OutcomeUnknown, ReconcilerError
-from reconciler.failpoints import failpoint
 from reconciler.ledger import Run
 from reconciler.model import Change, Outcome, Step, StepResult
 from reconciler.stores.registry import ledger_table
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.edits import Edits, edits_of, refuse_moves
 from reconciler.stores.registry.lookup import Lookup
+from reconciler.stores.registry.order import UNIT
 from reconciler.stores.registry.perform import perform
 from reconciler.stores.registry.reference import ManifestHash, digest_of
 from reconciler.stores.registry.session import NoAnswer, Session
 from reconciler.stores.registry.values import BreakGlass, Written
-
-UNIT = "registry"
-"""The one unit of a registry: everything in it is written together or not at all."""
 
 Contents = Callable[[ManifestHash], bytes]
 """Gives the bytes of a manifest that is to be registered."""
@@ -109,7 +106,6 @@ class Writer(Lookup):
             if edit.holds:
                 manifest = ManifestHash(edit.hash)
                 content = named_by(manifest, source(manifest))
-                failpoint("reg.object.before")
                 self._objects.put(manifest, content)
                 edits.manifests[place] = edit._replace(size=len(content))
         return source

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from reconciler.stores.registry.backend_postgres import open_postgres
 from reconciler.stores.registry.backend_sqlite import open_sqlite
 from reconciler.stores.registry.objects import LocalObjects
 from reconciler.stores.registry.registry import Registry
+from reconciler.stores.registry.session import Database
 from tests.integration.registry.world import World
 from tests.servers.postgres import PostgresServer, running
 
@@ -23,21 +24,37 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    """An empty registry that was not made yet."""
-    objects = str(tmp_path / "manifests")
-    if request.param == "sqlite":
-        path = str(tmp_path / "db/registry.db")
-        made = World("sqlite", lambda wait: open_sqlite(path, timeout=wait), lambda: LocalObjects(objects))
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        place = server.create_database()
-        made = World(
-            "postgres", lambda wait: open_postgres(place, timeout=wait), lambda: LocalObjects(objects)
+def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], World]]:
+    """Makes empty registries of one engine; none of them was made yet."""
+    made: list[World] = []
+
+    def make() -> World:
+        base = tmp_path / str(len(made))
+        opener: Callable[..., Database]
+        if request.param == "sqlite":
+            place, opener = str(base / "registry.db"), open_sqlite
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            place, opener = server.create_schema(), open_postgres
+        world = World(
+            request.param,
+            place,
+            lambda wait: opener(place, timeout=wait),
+            lambda: LocalObjects(str(base / "manifests")),
         )
-    yield made
-    for opened in made.opened:
-        opened.close()
+        made.append(world)
+        return world
+
+    yield make
+    for world in made:
+        for opened in world.opened:
+            opened.close()
+
+
+@pytest.fixture
+def world(another: Callable[[], World]) -> World:
+    """An empty registry that was not made yet."""
+    return another()
 
 
 @pytest.fixture

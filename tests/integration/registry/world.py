@@ -34,6 +34,7 @@ class World:
     """One live registry: how to reach its database and its objects."""
 
     engine: str
+    location: str
     database: Callable[[float], Database]
     objects: Callable[[], Objects]
     opened: list[Registry] = field(default_factory=list)

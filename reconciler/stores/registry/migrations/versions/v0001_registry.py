@@ -87,7 +87,6 @@ def _datasets() -> None:
             ondelete="RESTRICT",
         ),
     )
-    op.create_index("ix_dataset_tags_namespace_name_hash", "dataset_tags", ["namespace", "name", "hash"])
 
 
 def _generation() -> None:
