@@ -193,6 +193,15 @@ class Declaration:
     reason: str | None = None
 
 
+def public_location(location: str) -> str:
+    """A location without what may be a secret: the user part and the query of a URL."""
+    scheme, mark, rest = location.partition("://")
+    if not mark:
+        return location
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """One entry of a `Stores` document: where a live system is. Never holds a secret."""
@@ -206,7 +215,10 @@ class StoreConfig:
     def identity(self) -> str:
         """What an intent binds: name, kind, location as written and environment."""
         parts = [self.name, self.kind]
-        parts += [f"{key}={self.settings[key]}" for key in sorted(self.settings) if key != "create"]
+        settings = {
+            key: public_location(str(value)) for key, value in self.settings.items() if key != "create"
+        }
+        parts += [f"{key}={settings[key]}" for key in sorted(settings)]
         return " ".join(parts)
 
 

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "history": ("reconciler.cli.history", "show the ledger: who changed what, from which commit, and why"),
     "dataset": ("reconciler.cli.dataset", "list, inspect, verify, publish, pack and unpack datasets by hand"),
     "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
+    "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 

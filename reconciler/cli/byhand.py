@@ -35,6 +35,7 @@ from reconciler.model import (
     Place,
     Selection,
     StoreConfig,
+    public_location,
 )
 from reconciler.stores.port import Surroundings, adapter
 from reconciler.stores.serving.catalog import CATALOG, CATALOG_LIMIT
@@ -157,8 +158,9 @@ class Hand:
 
     @property
     def where(self) -> str:
-        """The store's directory as it was written."""
-        return str(self.opened.config.settings["root"]).removeprefix("file:")
+        """The store's directory as it was written; of a registry, its database."""
+        settings = self.opened.config.settings
+        return public_location(str(settings.get("root", settings.get("database")))).removeprefix("file:")
 
     def dataset(self, dataset: DatasetId) -> Address:
         """The address of a dataset."""
@@ -233,7 +235,7 @@ def _present(directory: str) -> str:
 
 def live_digest(hand: Hand) -> str:
     """The digest of the live catalog's bytes; empty if there is no catalog."""
-    if not hand.root.exists():
+    if hand.opened.config.kind != SERVING or not hand.root.exists():
         return ""
     with opened_root(hand.root, "--store-root") as root:
         data = read_file(root, CATALOG, CATALOG_LIMIT, hand.where)

@@ -50,6 +50,12 @@ class Console:
         else:
             self._write(self._coloured(text()))
 
+    def raw(self, data: bytes) -> None:
+        """Print bytes exactly as they are."""
+        self.out.flush()
+        self.out.buffer.write(data)
+        self.out.buffer.flush()
+
     def note(self, line: str) -> None:
         """A line for people, beside the answer; errors under JSON stand alone on standard error."""
         if self.output != "json":

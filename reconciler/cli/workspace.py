@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,9 @@ GOVERNANCE = (
     "ops/datasets/rollback-policy.json",
 )
 """The governance files that are read at the commit, where they exist."""
+
+SOURCE_LIMIT = 5_000_000
+"""The most bytes that are read of one source that is a file of the commit."""
 
 TOOL = f"reconciler {__version__}"
 
@@ -113,15 +116,29 @@ class Workspace:
     def opened(self, config: StoreConfig) -> Opened:
         """Open one store and fold its ledger."""
         kind = adapter(config.kind)
-        surroundings = Surroundings(
+        store = kind.open_store(config, self.surroundings)
+        self._stack.callback(store.close)
+        return refreshed(store, kind.SHAPE)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What an adapter may know of the world."""
+        return Surroundings(
             root=self.root,
             governance=self.desired.governance,
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
+            blobs=self._blobs,
         )
-        store = kind.open_store(config, surroundings)
-        self._stack.callback(store.close)
-        return refreshed(store, kind.SHAPE)
+
+    def _blobs(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes of files of the tree, in the order asked."""
+        entries = {entry.path: entry for entry in self.tree.find(paths).entries}
+        missing = next((path for path in paths if path not in entries), None)
+        if missing is not None:
+            raise InvalidInput.of("E_SOURCE_MISSING", "the commit has no such file", path=missing)
+        for entry, data in self.tree.read([entries[path] for path in paths], SOURCE_LIMIT):
+            yield entry.path, data
 
     def plan(self, opened: Mapping[str, Opened], depth: Depth = Depth.MANIFESTS) -> Plan:
         """Compare the wish with the stores and judge the result; nothing is written.
@@ -174,7 +191,7 @@ class Workspace:
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:
             for address, source in step.sources.items():
-                if not (self.root / source).exists():
+                if source not in self.desired.committed and not (self.root / source).exists():
                     yield address
 
     def run_of(self, plan: Plan, saved: str, command: str) -> Run:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from reconciler.diff import Difference
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Change, Desired, Finding, Place, Severity, merged
+from reconciler.model import NOTHING, Address, Change, Desired, Finding, Place, Severity, merged
 from reconciler.plan import StorePlan
 
 
@@ -94,6 +94,54 @@ def artifact_immutable(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def tag_immutable(facts: Facts) -> Iterator[Finding]:
+    """A version tag never moves to another manifest; `dev` may, and `latest` follows the versions."""
+    for change in facts.changes("tag", "manifest"):
+        moves = change.before is not None and change.after is not None
+        if moves and not change.address.key.endswith(("@dev", "@latest")):
+            yield Finding(
+                rule="tag-immutable",
+                severity=Severity.DENY,
+                subject=str(change.address),
+                message=f"the version names {change.before} and cannot move to {change.after}",
+                place=facts.place(change.address),
+                code="E_TAG_IMMUTABLE",
+                fix="tag a new version; yank this one if nobody may take it any more",
+            )
+
+
+def manifest_available(facts: Facts) -> Iterator[Finding]:
+    """What is tagged or linked must be registered, or must come from a file of the commit."""
+    for change in facts.changes("manifest", "content"):
+        if change.before is None and change.address not in facts.difference.sources:
+            yield Finding(
+                rule="manifest-available",
+                severity=Severity.DENY,
+                subject=str(change.address),
+                message="the registry does not hold this manifest and no file of the commit does",
+                place=facts.place(change.address),
+                code="E_MANIFEST_MISSING",
+                fix="name its file, or register it first with 'reconciler registry manifest register'",
+            )
+
+
+def yanked_exists(facts: Facts) -> Iterator[Finding]:
+    """Only a version that the registry holds, or gets now, can be yanked."""
+    for change in facts.changes("tag", "yanked"):
+        wish = facts.difference.declarations.get(change.address)
+        live = facts.difference.observed.get(change.address, NOTHING)
+        if change.after is not None and "manifest" not in {*live, *(wish.slots if wish else ())}:
+            yield Finding(
+                rule="yanked-exists",
+                severity=Severity.DENY,
+                subject=str(change.address),
+                message="the version is to be yanked, and the registry does not hold it",
+                place=facts.place(change.address),
+                code="E_TAG_MISSING",
+                fix="name its manifest, or drop the line",
+            )
+
+
 def dataset_published(facts: Facts) -> Iterator[Finding]:
     """What becomes discoverable must be in the store, or must come from a source."""
     for change in facts.changes("dataset", "artifact"):
@@ -152,6 +200,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "empty-desired": empty_desired,
         "artifact-immutable": artifact_immutable,
         "dataset-published": dataset_published,
+        "tag-immutable": tag_immutable,
+        "manifest-available": manifest_available,
+        "yanked-exists": yanked_exists,
         "source-reachable": source_reachable,
         "alias-target": alias_target,
     }

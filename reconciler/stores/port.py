@@ -31,6 +31,17 @@ from reconciler.errors import InvalidInput
 from reconciler.ledger import Record, Run
 from reconciler.model import Observed, Selection, Shape, Step, StepResult, StoreConfig
 
+Blobs = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
+"""Gives the bytes of files of the planned commit, by path from the repository's root, in the order asked."""
+
+
+def _no_commit(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Stands where nothing was planned from a commit."""
+    if paths:
+        raise InvalidInput.of("E_SOURCE_MISSING", "no commit is at hand to read this file from", got=paths[0])
+    return iter(())
+
+
 Progress = Callable[[str], None]
 """Told one plain line for each thing that takes long."""
 
@@ -61,12 +72,14 @@ class Surroundings:
         governance: bytes of the policy files by path, as read from the protected base.
         lock_timeout: seconds to wait for another writer.
         progress: told what takes long.
+        blobs: gives the bytes of sources that are files of the planned commit.
     """
 
     root: Path
     governance: Mapping[str, bytes] = field(default_factory=dict)
     lock_timeout: float = 60.0
     progress: Progress = lambda _line: None
+    blobs: Blobs = _no_commit
 
 
 class Store(Protocol):
@@ -129,6 +142,7 @@ class Adapter(Protocol):
 
 ADAPTERS: Mapping[str, str] = {
     "memory": "reconciler.stores.memory",
+    "registry": "reconciler.stores.registry.store",
     "serving": "reconciler.stores.serving.store",
 }
 """Store kind → module that offers `SHAPE` and `open_store`."""

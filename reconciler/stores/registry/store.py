@@ -1,0 +1,305 @@
+"""A registry behind the port: which database and which objects a configuration names, and what is seen there.
+
+Decides how rows become observations, and where the bytes of a new manifest come from: the file at the
+planned commit, never the file on disk. Everything of one commit is one transaction with its ledger record,
+so no run is ever left open and there is nothing to recover.
+
+A snapshot is one consistent reading of the rows. A manifest whose object is gone, or (deep) is not what its
+hash says, is an observation with problems. Reading writes nothing, and nothing is made before the first
+commit.
+
+    store = open_store(config, surroundings)
+    for seen in store.snapshot(Selection()): ...
+    store.registry.resolve_text("ethereum/mainnet@latest")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
+from reconciler.ledger import Record, Run
+from reconciler.model import (
+    NOTHING,
+    Address,
+    Change,
+    Depth,
+    Observed,
+    Selection,
+    Slots,
+    Step,
+    StepResult,
+    StoreConfig,
+)
+from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.registry.lookup import Settings
+from reconciler.stores.registry.objects import Objects
+from reconciler.stores.registry.order import (
+    CONTENT,
+    LINK,
+    LINKED,
+    MANIFEST,
+    NAMED,
+    SHAPE,
+    TAG,
+    TAGS,
+    YANKED,
+)
+from reconciler.stores.registry.reference import LATEST, ManifestHash, digest_of
+from reconciler.stores.registry.registry import Registry
+from reconciler.stores.registry.session import Database
+from reconciler.stores.registry.transaction import Contents
+from reconciler.stores.registry.values import LatestRule, RegistryState
+
+__all__ = ["SHAPE", "RegistryStore", "open_database", "open_store"]
+
+_PACKAGE: Final = "reconciler.stores.registry"
+_LISTED: Final = 64
+"""More manifests than this are looked up in one listing of the objects instead of one by one."""
+
+
+def open_database(config: StoreConfig, surroundings: Surroundings) -> Database:
+    """The database that a configuration names; it need not hold a registry yet.
+
+    Raises:
+        InvalidInput: E_URL_SCHEME.
+        Unavailable: it cannot be used, or its driver is not installed (E_DRIVER).
+    """
+    location = str(config.settings["database"])
+    scheme, _, path = location.partition(":")
+    timeout = surroundings.lock_timeout
+    if scheme == "sqlite":
+        return _part("backend_sqlite", "").open_sqlite(str(surroundings.root / path), timeout=timeout)  # type: ignore[no-any-return]
+    if scheme in {"postgresql", "postgres"}:
+        return _part("backend_postgres", "postgres").open_postgres(location, timeout=timeout)  # type: ignore[no-any-return]
+    raise _unknown(config, "database", "sqlite:PATH or postgresql://HOST/NAME")
+
+
+def _open_objects(config: StoreConfig, surroundings: Surroundings) -> Objects:
+    location = str(config.settings["objects"])
+    scheme, _, path = location.partition(":")
+    if scheme == "file":
+        return _part("objects", "").LocalObjects(str(surroundings.root / path))  # type: ignore[no-any-return]
+    if scheme == "s3":
+        return _part("objects_s3", "s3").open_s3(location)  # type: ignore[no-any-return]
+    raise _unknown(config, "objects", "file:PATH or s3://BUCKET/PREFIX")
+
+
+def _part(module: str, extra: str) -> Any:  # noqa: ANN401 - a module
+    """One engine's module, imported when it is needed."""
+    try:
+        return import_module(f"{_PACKAGE}.{module}")
+    except ImportError as error:
+        raise Unavailable.of(
+            "E_DRIVER",
+            "the library for this kind of location is not installed",
+            got=error.name,
+            fix=f"pip install 'reconciler[{extra}]'",
+        ) from error
+
+
+def _unknown(config: StoreConfig, setting: str, forms: str) -> InvalidInput:
+    # The location itself may come from the environment and hold a secret, so it is not repeated.
+    return InvalidInput.of(
+        "E_URL_SCHEME",
+        f"the {setting} of a registry is {forms}",
+        path=config.place.path,
+        line=config.place.line,
+        fix="correct it",
+    )
+
+
+def open_store(config: StoreConfig, surroundings: Surroundings) -> RegistryStore:
+    """Open a registry; nothing is created before the first commit.
+
+    Raises:
+        Unavailable: E_STORE_MISSING, E_SCHEMA_VERSION, or the database cannot be used.
+    """
+    settings = Settings(
+        name=config.name,
+        identity=config.identity,
+        database=open_database(config, surroundings),
+        objects=_open_objects(config, surroundings),
+        latest=LatestRule(config.settings.get("latest", "stable")),
+        create=config.settings.get("create") in {True, "true"},
+    )
+    return RegistryStore(config, surroundings, Registry(settings))
+
+
+class RegistryStore:
+    """One registry (see `reconciler.stores.port.Store`)."""
+
+    capabilities = Capabilities(
+        serialises_writers=True, atomic_units=True, deletes_content=True, survives_reopen=True
+    )
+
+    def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
+        self.config = config
+        self.registry = registry
+        self._surroundings = surroundings
+
+    def revision(self) -> str:
+        """A token over the rows and the ledger's head."""
+        return self.registry.revision()
+
+    def snapshot(self, selection: Selection) -> Iterator[Observed]:
+        """What is selected, sorted by address, from one reading.
+
+        Raises:
+            Unavailable: the database or the objects cannot be read.
+        """
+        wanted = selection.addresses
+        rows = (
+            (address, slots)
+            for address, slots in _things(self.config.name, self.registry.state())
+            if wanted is None or address in wanted
+        )
+        if selection.depth is Depth.HEADS:
+            return (Observed(address, slots) for address, slots in rows)
+        return self._checked(list(rows), selection.depth)
+
+    def history(self) -> Iterator[Record]:
+        """The ledger, oldest first, its chain checked.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN.
+        """
+        return self.registry.history()
+
+    def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
+        """Do the steps in one transaction and record them (see the port).
+
+        Raises:
+            Conflict, Corrupt, Denied, InvalidInput, Unavailable: no row was written.
+        """
+        sources = {address: source for step in steps for address, source in step.sources.items()}
+        if any(change.address.kind == MANIFEST and change.after is not None for change in _changes(steps)):
+            # Objects are put before the transaction: a plan that is stale already must not put any.
+            self._check_before(steps)
+        return self.registry.commit(steps, run, contents=self._contents(sources) if sources else None)
+
+    def recover(self) -> None:
+        """Nothing: a killed transaction leaves nothing behind."""
+        return
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.registry.close()
+
+    # Observing
+
+    def _checked(self, rows: Sequence[tuple[Address, Slots]], depth: Depth) -> Iterator[Observed]:
+        """The rows, with what is wrong with the objects of manifests."""
+        manifests = [ManifestHash(a.key[-64:]) for a, _ in rows if a.kind == MANIFEST]
+        objects = self.registry.settings.objects
+        kept: set[ManifestHash] = set()
+        if depth is not Depth.DEEP and len(manifests) > _LISTED:
+            kept = {stored.hash for stored in objects.list()}
+        for address, slots in rows:
+            problems: tuple[Problem, ...] = ()
+            if address.kind == MANIFEST:
+                manifest = ManifestHash(address.key[-64:])
+                if manifest not in kept:
+                    problems = _object_problems(objects, manifest, depth)
+            yield Observed(address, slots, problems)
+
+    # Writing
+
+    def _check_before(self, steps: Sequence[Step]) -> None:
+        """Compare every `before` with what is there now.
+
+        Raises:
+            Conflict: E_CONFLICT.
+        """
+        changes = _changes(steps)
+        addresses = frozenset(change.address for change in changes)
+        selection = Selection(addresses=addresses, depth=Depth.HEADS)
+        live = {seen.address: seen.slots for seen in self.snapshot(selection)}
+        problems = [
+            Problem(
+                code="E_CONFLICT",
+                path=str(change.address),
+                message=f"its {change.slot} is not what the plan saw ({change.before or 'absent'})",
+                got=str(seen or "absent"),
+                fix="plan again",
+            )
+            for change in changes
+            if (seen := live.get(change.address, NOTHING).get(change.slot)) != change.before
+        ]
+        if problems:
+            raise Conflict(problems)
+
+    def _contents(self, sources: Mapping[Address, str]) -> Contents:
+        """Gives the bytes of manifests from the planned commit, streamed in the order of their hashes."""
+        paths = {ManifestHash(address.key[-64:]): source for address, source in sorted(sources.items())}
+        objects = self.registry.settings.objects
+        stream = zip(paths, self._surroundings.blobs(list(paths.values())), strict=True)
+
+        def contents(manifest: ManifestHash) -> bytes:
+            for found, (_, content) in stream:
+                if found == manifest:
+                    return content
+            if manifest in paths:
+                return next(iter(self._surroundings.blobs([paths[manifest]])))[1]
+            kept = objects.get(manifest)
+            if kept is None:
+                raise InvalidInput.of(
+                    "E_MANIFEST_CONTENT",
+                    "no file of the commit holds the bytes of this manifest",
+                    got=digest_of(manifest),
+                    fix="name its file in the Dataset document",
+                )
+            return kept
+
+        return contents
+
+
+def _changes(steps: Sequence[Step]) -> list[Change]:
+    return [change for step in steps for change in step.changes]
+
+
+def _things(store: str, state: RegistryState) -> Iterator[tuple[Address, Slots]]:
+    """The rows as addresses and slots, sorted by address: links, manifests, tags."""
+    users: dict[str, list[str]] = {}
+    tags: list[tuple[str, Slots]] = []
+    for dataset, version, manifest, yanked in state.tags:
+        name = f"{dataset[0]}/{dataset[1]}"
+        key, digest = f"{name}@{version}", f"sha256:{manifest}"
+        tags.append((key, {NAMED: digest, YANKED: YANKED} if yanked else {NAMED: digest}))
+        if version != LATEST:
+            users.setdefault(f"{name}@{digest}", []).append(key)
+    links: list[tuple[str, Slots]] = []
+    for dataset, manifest in state.links:
+        key = f"{dataset[0]}/{dataset[1]}@sha256:{manifest}"
+        names = users.get(key)
+        links.append((key, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}))
+    manifests = [(digest, {CONTENT: digest}) for digest in (f"sha256:{m.hash}" for m in state.manifests)]
+    for kind, things in ((LINK, links), (MANIFEST, manifests), (TAG, tags)):
+        things.sort(key=_key)
+        for key, slots in things:
+            yield Address(store, kind, key), slots
+
+
+def _key(thing: tuple[str, Slots]) -> str:
+    return thing[0]
+
+
+def _object_problems(objects: Objects, manifest: ManifestHash, depth: Depth) -> tuple[Problem, ...]:
+    """What is wrong with the object of a registered manifest."""
+    try:
+        there = objects.get(manifest) is not None if depth is Depth.DEEP else objects.exists(manifest)
+    except Corrupt as error:
+        return error.problems
+    if there:
+        return ()
+    return (
+        Problem(
+            code="E_MANIFEST_OBJECT",
+            path=objects.where,
+            message="the manifest is registered, and its object is gone",
+            got=digest_of(manifest),
+            fix="register the same bytes again, or restore the object from a backup",
+        ),
+    )
