@@ -242,7 +242,10 @@ def test_a_source_is_a_path_inside_the_repository(repository: Repository, source
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("{kind: registry}", "E_STORE_KIND desired/s.yaml:4:13: the value is one of serving; got registry"),
+        (
+            "{kind: bucket}",
+            "E_STORE_KIND desired/s.yaml:4:13: the value is one of serving, registry; got bucket",
+        ),
         ("{kind: memory}", "E_STORE_KIND desired/s.yaml:4:13: "),
         ("{root: file:x}", "E_REQUIRED desired/s.yaml:4:6: kind is missing"),
         ("{kind: serving}", "E_REQUIRED desired/s.yaml:4:6: root is missing"),

@@ -65,7 +65,7 @@ def open_database(config: StoreConfig, surroundings: Surroundings) -> Database:
 
     Raises:
         InvalidInput: E_URL_SCHEME.
-        Unavailable: it cannot be used, or its driver is not installed (E_DRIVER).
+        Unavailable: it cannot be used, or its driver is not installed (E_STORE_DRIVER).
     """
     location = str(config.settings["database"])
     scheme, _, path = location.partition(":")
@@ -93,7 +93,7 @@ def _part(module: str, extra: str) -> Any:  # noqa: ANN401 - a module
         return import_module(f"{_PACKAGE}.{module}")
     except ImportError as error:
         raise Unavailable.of(
-            "E_DRIVER",
+            "E_STORE_DRIVER",
             "the library for this kind of location is not installed",
             got=error.name,
             fix=f"pip install 'reconciler[{extra}]'",

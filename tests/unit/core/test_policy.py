@@ -17,11 +17,13 @@ from reconciler.model import (
     Observed,
     Place,
     Severity,
+    Shape,
     Slots,
 )
 from reconciler.plan import store_plan
 from reconciler.policy import RULES, Facts, evaluate, policy_digest
 from reconciler.stores.memory import SHAPE
+from reconciler.stores.registry.order import SHAPE as REGISTRY_SHAPE
 from tests.unit.core.values import DIGEST, LATEST, LISTED, OTHER, PUBLISHED, STORE, dataset, owned, seen, wish
 
 HUMAN, NEWER, MOUSE = dataset(), dataset(111), dataset(species="mus_musculus", assembly="GRCm39")
@@ -37,9 +39,10 @@ def facts_of(
     recorded: Mapping[Address, Slots] | None = None,
     *,
     missing: frozenset[Address] = frozenset(),
+    shape: Shape = SHAPE,
 ) -> Facts:
     ours = owned(recorded or {})
-    found = difference(wishes, sights, ours, shape=SHAPE, everything_ours=False)
+    found = difference(wishes, sights, ours, shape=shape, everything_ours=False)
     desired = Desired(
         commit="c" * 40,
         commit_time=1,
@@ -48,8 +51,17 @@ def facts_of(
         declarations=tuple(wishes),
         scopes={("m", "dataset"): SCOPE, ("other", "dataset"): SCOPE},
     )
-    part = store_plan(STORE, SHAPE, found, depth=Depth.MANIFESTS)
+    part = store_plan(STORE, shape, found, depth=Depth.MANIFESTS)
     return Facts(desired=desired, plan=part, difference=found, inventory=ours, missing_sources=missing)
+
+
+V1 = Address("m", "tag", "n/a@1.0.0")
+DEV = Address("m", "tag", "n/a@dev")
+CONTENT = Address("m", "manifest", DIGEST)
+
+
+def registry_facts(wishes: Sequence[Declaration], sights: Sequence[Observed] = ()) -> Facts:
+    return facts_of(wishes, sights, shape=REGISTRY_SHAPE)
 
 
 def found_by(rule: str, facts: Facts) -> list[Finding]:
@@ -86,6 +98,24 @@ CASES: dict[str, tuple[str, Facts, str, str]] = {
         facts_of([wish(HUMAN, LISTED)]),
         "E_NOT_PUBLISHED",
         str(HUMAN),
+    ),
+    "a version that would move": (
+        "tag-immutable",
+        registry_facts([wish(V1, {"manifest": OTHER})], [seen(V1, {"manifest": DIGEST})]),
+        "E_TAG_IMMUTABLE",
+        str(V1),
+    ),
+    "a manifest that nobody holds": (
+        "manifest-available",
+        registry_facts([wish(CONTENT, {"content": DIGEST})]),
+        "E_MANIFEST_MISSING",
+        str(CONTENT),
+    ),
+    "a yank of a version that is not there": (
+        "yanked-exists",
+        registry_facts([wish(V1, {"yanked": "yanked"})]),
+        "E_TAG_MISSING",
+        str(V1),
     ),
     "a roll back of what latest names": (
         "alias-target",
@@ -131,6 +161,13 @@ ALLOWED: dict[str, Facts] = {
         [wish(HUMAN, NOTHING, reason="r"), KEPT], [seen(HUMAN, LISTED)], {HUMAN: LISTED}
     ),
     "a promotion of what is published": facts_of([wish(HUMAN, LISTED)], [seen(HUMAN, PUBLISHED)]),
+    "dev moves": registry_facts([wish(DEV, {"manifest": OTHER})], [seen(DEV, {"manifest": DIGEST})]),
+    "a manifest that a file of the commit holds": registry_facts(
+        [wish(CONTENT, {"content": DIGEST}, source="desired/m.json")]
+    ),
+    "a yank of a version that is there": registry_facts(
+        [wish(V1, {"yanked": "yanked"})], [seen(V1, {"manifest": DIGEST})]
+    ),
     "an adoption": facts_of([wish(HUMAN, LISTED)], [seen(HUMAN, LISTED)]),
     "a roll back with the alias moved in the same change": facts_of(
         [wish(LATEST, AT_NEWER), wish(HUMAN, NOTHING, reason="r"), wish(NEWER, LISTED)],
