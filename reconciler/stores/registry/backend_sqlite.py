@@ -33,12 +33,13 @@ _NETWORK: Final = frozenset(
 _CHANGE_COUNTER: Final = slice(24, 28)
 
 
-def open_sqlite(path: str, *, timeout: float) -> SqliteDatabase:
+def open_sqlite(path: str, *, timeout: float, mounts: str = _MOUNTS) -> SqliteDatabase:
     """A registry database in one file, which need not be there yet.
 
     Args:
         path: the file.
         timeout: seconds to wait for another writer.
+        mounts: where the kernel lists the mounted file systems.
 
     Raises:
         Unavailable: E_STORE_FS, E_STORE_LINK or E_STORE_VERSION.
@@ -50,7 +51,7 @@ def open_sqlite(path: str, *, timeout: float) -> SqliteDatabase:
             got=sqlite3.sqlite_version,
             fix="use a Python with a newer SQLite",
         )
-    kind = mounted_kind(os.path.realpath(path))
+    kind = mounted_kind(os.path.realpath(path), mounts)
     if kind in _NETWORK:
         raise Unavailable.of(
             "E_STORE_FS",

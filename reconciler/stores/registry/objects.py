@@ -144,9 +144,10 @@ class LocalObjects:
                     handle = os.open(manifest, _READ, dir_fd=root)
             except FileNotFoundError:
                 return None
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise self._not_plain(manifest)
             with os.fdopen(handle, "rb") as file:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise self._not_plain(manifest)
                 content = file.read(MANIFEST_LIMIT + 1)
         return checked(manifest, content, f"{self.where}/{manifest}")
 
