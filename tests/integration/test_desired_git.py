@@ -268,6 +268,7 @@ def test_a_hostile_repository_executes_nothing(repository: Repository, tmp_path:
 def test_the_environment_cannot_redirect_what_is_read(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    open_commit(repository.root, "HEAD")  # GitPython asks for git's version, unfenced, when it is imported
     other = Repository.create(tmp_path / "other")
     other.commit({"desired/s.yaml": STORES})
     canary = tmp_path / "canary"
