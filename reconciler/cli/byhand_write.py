@@ -132,7 +132,7 @@ def carry_out(
             if conflict.code != "E_CONFLICT" or intention.base is not None or attempt == _ATTEMPTS:
                 raise
             continue
-        _check_landed(results)
+        check_landed(results)
         return Written(
             status="done", said=intention.said, steps=steps, results=results, notes=intention.notes
         )
@@ -175,7 +175,7 @@ _FAILURES: Mapping[Outcome, type[ReconcilerError]] = {
 }
 
 
-def _check_landed(results: Sequence[StepResult]) -> None:
+def check_landed(results: Sequence[StepResult]) -> None:
     """Turn a step that did not land into the error of its class."""
     failed = next((result for result in results if result.outcome is not Outcome.APPLIED), None)
     if failed is None:
