@@ -46,7 +46,7 @@ SHAPE: Shape = _SHAPE
 NOWHERE = Place("", 0, 0)
 
 CAPABILITIES = Capabilities(
-    serialises_writers=True, atomic_units=True, deletes_content=False, survives_reopen=True
+    serialises_writers=True, atomic_units=False, deletes_content=False, survives_reopen=True
 )
 
 

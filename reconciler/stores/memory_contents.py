@@ -237,7 +237,7 @@ def _check_listed(
                 "E_NOT_LISTED", "diffs belong to an entry, and there is none", path=str(change.address)
             )
         if key not in published:
-            raise Denied.of(
+            raise InvalidInput.of(
                 "E_NOT_PUBLISHED",
                 "the dataset was never published to this store",
                 path=str(change.address),
