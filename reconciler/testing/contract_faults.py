@@ -47,6 +47,17 @@ class Concurrency(Suite):
             applied(store, stale)
         assert (harness.fingerprint(), recorded(store)) == (before, records)
 
+    def test_diffs_of_an_entry_that_went_meanwhile_conflict_and_write_nothing(self, harness: Harness) -> None:
+        store = harness.open()
+        build = harness.build(HUMAN_110)
+        by_hand(store, [declared(store, HUMAN_110, build)])
+        steps = steps_of(planned(store, [declared(store, HUMAN_110, build, ("derived/diff.json",))]))
+        by_hand(harness.open(), [removed(store, "dataset", HUMAN_110)])
+        before, records = harness.fingerprint(), recorded(store)
+        with pytest.raises(Conflict):
+            store.commit(steps, BY_HAND)
+        assert (harness.fingerprint(), recorded(store)) == (before, records)
+
     def test_replayed_step_conflicts(self, harness: Harness) -> None:
         store = harness.open()
         plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])

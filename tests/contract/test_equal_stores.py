@@ -154,8 +154,8 @@ def test_serving_store_and_memory_store_stay_equal(tmp_path: Path) -> None:
     run_state_machine_as_test(
         EqualStores,
         settings=settings(
-            max_examples=600,
-            stateful_step_count=25,
+            max_examples=25,
+            stateful_step_count=12,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),

@@ -229,6 +229,7 @@ def check_references(
 
     Raises:
         Denied: E_ALIAS_TARGET, an alias would name a dataset that is not listed.
+        Conflict: E_NOT_LISTED, diffs would be set where there is no entry.
         InvalidInput, Corrupt: a dataset that would become listed is not promotable.
     """
     named = {key: alias.dataset for key, alias in heads.aliases().items()}
@@ -248,6 +249,7 @@ def check_references(
                 named.pop(change.address.key, None)
             elif change.slot == NAMED:
                 named[change.address.key] = DatasetId.parse(str(change.after))
+        _check_entries(step, listed, heads)
         _check_names(step, named, listed, heads)
     if problems:
         raise Corrupt(problems)
@@ -281,6 +283,21 @@ def never_published(dataset: DatasetId, where: str) -> NoReturn:
         path=f"{where}/{dataset_path(dataset)}",
         fix="publish it first, or declare its source",
     )
+
+
+def _check_entries(step: Step, listed: Mapping[DatasetId, bool], heads: Heads) -> None:
+    """Refuse diffs of a dataset that is not listed: they stand in its entry."""
+    for change in step.changes:
+        if change.slot != DIFFS or change.after is None:
+            continue
+        dataset = DatasetId.parse(change.address.key)
+        if not listed.get(dataset, heads.catalog.find(dataset) is not None):
+            raise Conflict.of(
+                "E_NOT_LISTED",
+                "diffs belong to an entry of the catalog, and this dataset has none",
+                path=str(change.address),
+                fix="plan again",
+            )
 
 
 def _check_names(

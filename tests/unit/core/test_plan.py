@@ -225,7 +225,10 @@ def test_stale_plan_names_each_difference() -> None:
         (
             "E_PLAN_STALE",
             str(HUMAN),
-            "'publish 110/homo_sapiens/GRCh38' would change something else than was reviewed",
+            (
+                "'publish 110/homo_sapiens/GRCh38' would change something else than was reviewed: "
+                f'after.artifact: "{DIGEST}" became "{OTHER}"'
+            ),
         ),
         (
             "E_PLAN_STALE",
