@@ -50,6 +50,9 @@ _SLOTS: Mapping[str, frozenset[str]] = {
     ALIAS: frozenset({NAMED, BINDING}),
 }
 
+_BEARERS: Mapping[str, str] = {DIFFS: ENTRY, BINDING: NAMED}
+"""A slot that can only stand where another does."""
+
 
 def check_form(steps: Sequence[Step], where: str) -> None:
     """Refuse steps that are not one publish, one catalog write or one alias each.
@@ -170,6 +173,10 @@ def _differences(
                 live.pop((change.address, change.slot), None)
             else:
                 live[(change.address, change.slot)] = change.after
+        for change in step.changes:
+            bearer = _BEARERS.get(change.slot)
+            if bearer is not None and change.after is not None and (change.address, bearer) not in live:
+                yield _conflict(str(change.address), f"its {bearer} was expected to be there", "absent")
 
 
 def _text(value: Value) -> str:

@@ -114,7 +114,9 @@ def _observed(
     if handle is None:
         return _listed_only(reader, entry) if entry else None
     observe = observe_content if depth is Depth.DEEP else observe_artifact
-    digest, problems = observe(handle, f"{reader.where}/{dataset_path(dataset)}")
+    digest, problems = observe(handle)
+    if problems:
+        digest, problems = observe(handle, f"{reader.where}/{dataset_path(dataset)}")
     if digest is not None:
         slots[ARTIFACT] = digest
     elif entry is not None and not problems:

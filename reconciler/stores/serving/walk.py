@@ -11,13 +11,16 @@ Follows no link and reads no file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import closing
 from typing import NamedTuple
 
 from reconciler.errors import Problem, escaped
 from reconciler.model import DatasetId, dataset_id_problem
-from reconciler.stores.serving.durable import store_faults
+from reconciler.stores.serving.durable import directory, store_faults
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]{0,63}", re.ASCII)
+"""Assemblies that are legal beyond doubt; the others get the full judgement."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -47,25 +50,23 @@ def dataset_directories(root: int, where: str) -> Iterator[Standing]:
 
 def _walked(root: int, where: str) -> Iterator[Standing]:
     for release in _names(root, "release="):
-        with closing(_Opened(root, f"release={release}")) as of_release:
-            for species in _names(of_release.handle, "species="):
-                with closing(_Opened(of_release.handle, f"species={species}")) as of_species:
-                    for assembly in _names(of_species.handle, "assembly="):
-                        dataset = DatasetId(release, species, assembly)
-                        with closing(_Opened(of_species.handle, f"assembly={assembly}")) as found:
-                            yield Standing(dataset, found.handle, _problem(dataset, where))
+        with directory(root, f"release={release}") as of_release:
+            for species in _names(of_release, "species="):
+                with directory(of_release, f"species={species}") as of_species:
+                    yield from _assemblies(of_species, release, species, where)
 
 
-class _Opened:
-    """An open directory that closes itself."""
-
-    __slots__ = ("handle",)
-
-    def __init__(self, parent: int, name: str) -> None:
-        self.handle = os.open(name, _DIRECTORY, dir_fd=parent)
-
-    def close(self) -> None:
-        os.close(self.handle)
+def _assemblies(of_species: int, release: str, species: str, where: str) -> Iterator[Standing]:
+    """One line of the walk: what all its datasets share is judged once."""
+    legal = dataset_id_problem(f"{release}/{species}/X") is None
+    for assembly in _names(of_species, "assembly="):
+        dataset = DatasetId(release, species, assembly)
+        plain = legal and _PLAIN.fullmatch(assembly) is not None
+        handle = os.open(f"assembly={assembly}", _DIRECTORY, dir_fd=of_species)
+        try:
+            yield Standing(dataset, handle, None if plain else _problem(dataset, where))
+        finally:
+            os.close(handle)
 
 
 def _names(handle: int, prefix: str) -> list[str]:

@@ -585,3 +585,12 @@ def test_a_promotion_into_a_store_that_does_not_exist_does_not_create_it(world: 
     refused(world, lambda: world.commit(promote(H110)), InvalidInput, "E_NOT_PUBLISHED")
     refused(world, lambda: world.commit(set_latest(H110)), Denied, "E_ALIAS_TARGET")
     assert not world.root.exists()
+
+
+def test_what_needs_an_entry_or_an_alias_conflicts_where_there_is_none(listed: World) -> None:
+    listed.commit(roll_back(H110))
+    diffs = step("d", "catalog", Change(dataset(H110), "diffs", None, ("derived/diff.json",)))
+    refused(listed, lambda: listed.commit(diffs), Conflict, "E_CONFLICT")
+    line = Address("serving", "alias", HUMAN)
+    bind = step("b", f"alias {HUMAN}", Change(line, "binding", None, "catalog"))
+    refused(listed, lambda: listed.commit(bind), Conflict, "E_CONFLICT")
