@@ -40,7 +40,7 @@ from reconciler.stores.serving.order import (
     LISTED,
     NAMED,
 )
-from reconciler.stores.serving.publish import Publication, check_place, check_staged, stage
+from reconciler.stores.serving.publish import Publication, check_place, check_staged, seal, stage
 from reconciler.stores.serving.publisher_lock import await_publisher
 from reconciler.stores.serving.session import Session
 from reconciler.stores.serving.verify import check_promotable
@@ -222,6 +222,7 @@ def prepare(session: Session, steps: Sequence[Step], time: int) -> None:
         stage(session.root, session.base, session.seq, publication, time)
         check_staged(session.root, session.seq, publication, session.thresholds)
         check_place(session.root, session.seq, publication, session.where)
+        seal(session.root, session.seq, publication.dataset)
 
 
 def check_references(

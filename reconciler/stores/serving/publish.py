@@ -78,8 +78,13 @@ def staged_path(seq: int, dataset: DatasetId) -> str:
     return f"{STAGING}/{seq:020d}/{str(dataset).replace('/', ',')}"
 
 
+def _unjudged_path(seq: int, dataset: DatasetId) -> str:
+    """Where it is written before it was judged, so that what stands at `staged_path` always was."""
+    return f"{staged_path(seq, dataset)}.part"
+
+
 def stage(root: int, base: Path, seq: int, publication: Publication, time: int) -> None:
-    """Write the complete dataset where no reader looks.
+    """Write the complete dataset where no reader looks; `seal` makes it count as staged.
 
     Args:
         root: descriptor of the store's root.
@@ -92,7 +97,7 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
         Unavailable, InvalidInput, Corrupt: the source is not what was declared.
         OSError: the store failed.
     """
-    path = staged_path(seq, publication.dataset)
+    path = _unjudged_path(seq, publication.dataset)
     _discard(root, path)
     make_directory(root, path)
     with directory(root, path) as place:
@@ -162,7 +167,7 @@ def check_staged(root: int, seq: int, publication: Publication, thresholds: Thre
         InvalidInput: what was built is not a valid dataset of this id.
         Denied: E_GATE, a publish gate fails.
     """
-    with directory(root, staged_path(seq, publication.dataset)) as place:
+    with directory(root, _unjudged_path(seq, publication.dataset)) as place:
         report = verify_dataset(place, publication.dataset, deep=False, thresholds=thresholds, store=False)
         problems = tuple(problem for problem in report.problems if problem.code != "E_GATE")
         problems += check_promotable(place, publication.dataset)
@@ -187,7 +192,8 @@ def check_place(root: int, seq: int, publication: Publication, where: str) -> No
     """
     path = dataset_path(publication.dataset)
     try:
-        with directory(root, path) as live, directory(root, staged_path(seq, publication.dataset)) as staged:
+        staged_at = _unjudged_path(seq, publication.dataset)
+        with directory(root, path) as live, directory(root, staged_at) as staged:
             differing = [name for name in _staged_files(staged) if _differs(live, staged, name, publication)]
             published = observe_artifact(live)[0] is not None
     except FileNotFoundError:
@@ -214,6 +220,16 @@ def check_place(root: int, seq: int, publication: Publication, where: str) -> No
         )
         for place in places
     )
+
+
+def seal(root: int, seq: int, dataset: DatasetId) -> None:
+    """Let a complete, judged copy count as staged."""
+    staged = staged_path(seq, dataset)
+    parent_path, _, name = staged.rpartition("/")
+    _discard(root, staged)
+    with directory(root, parent_path) as parent:
+        os.rename(f"{name}.part", name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
 
 
 def _staged_files(staged: int) -> tuple[str, ...]:
@@ -309,7 +325,7 @@ def _put_aside(root: int, seq: int, dataset: DatasetId) -> None:
 
 
 def is_staged(root: int, seq: int, dataset: DatasetId) -> bool:
-    """Whether a run's complete copy still stands in staging (an intent follows complete staging only)."""
+    """Whether a run's complete copy still stands in staging: what stands there was sealed."""
     try:
         with directory(root, staged_path(seq, dataset)):
             return True
