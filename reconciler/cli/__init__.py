@@ -105,6 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str], console: Console) -> int:
+    for word in arguments:
+        if not word.isprintable() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise InvalidInput.of("E_ENCODING", "an argument is not UTF-8", got=word, fix="use UTF-8 names")
     first = next((word for word in arguments if not word.startswith("-")), "")
     args = build_parser(first).parse_args(arguments)
     return int(args.run(args, console))

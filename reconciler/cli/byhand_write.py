@@ -159,11 +159,11 @@ def _steps(hand: Hand, intention: Intention) -> tuple[Step, ...]:
 
 
 def _finish_open_run(console: Console, hand: Hand) -> None:
-    last = hand.opened.last
-    if last is None or last.results is not None:
-        return
-    console.note(f"{hand.name}: finishing run {last.seq}, which was stopped before its end")
-    for result in hand.opened.store.recover() or ():
+    """Finish the run of a process that was killed and remove what it left; nothing open costs nothing."""
+    results = hand.opened.store.recover() or ()
+    if results:
+        console.note(f"{hand.name}: finished a run that was stopped before its end")
+    for result in results:
         console.note(f"{hand.name}  {result.outcome.value:<11} {result.step}")
 
 

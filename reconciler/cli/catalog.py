@@ -33,7 +33,7 @@ from reconciler.cli.byhand_write import Intention, answer_written, carry_out, ch
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_output
-from reconciler.errors import Corrupt, Denied, Exit, InvalidInput
+from reconciler.errors import Corrupt, Denied, Exit, InvalidInput, escaped
 from reconciler.model import Address, Change, DatasetId, Depth, Observed
 from reconciler.stores.serving.catalog import CATALOG_LIMIT, catalog_sha256, encode_catalog, parse_catalog
 
@@ -132,7 +132,9 @@ def validate(args: argparse.Namespace, console: Console) -> Exit:
     }
     form = "canonical" if canonical else "valid, but not in canonical form"
     noun = "entry" if count == 1 else "entries"
-    console.answer(document, lambda: f"{args.path}: {count} {noun}, {form}\ncatalog sha256 {sha256}")
+    console.answer(
+        document, lambda: f"{escaped(str(args.path), 400)}: {count} {noun}, {form}\ncatalog sha256 {sha256}"
+    )
     return Exit.DONE
 
 

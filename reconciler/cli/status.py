@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.canonical import sha256_digest
-from reconciler.cli.byhand import Hand, add_dataset, dataset_of, live_digest, open_by_hand
+from reconciler.cli.byhand import SERVING, Hand, add_dataset, dataset_of, live_digest, open_by_hand
 from reconciler.cli.console import Console
 from reconciler.cli.dataset_publish import opened_pack
+from reconciler.cli.files import Standing, standing
 from reconciler.cli.options import add_desired, add_output, seconds
 from reconciler.cli.roots import opened_dataset, opened_root
 from reconciler.cli.workspace import Workspace
@@ -106,6 +107,8 @@ def _views(
         return
     with Workspace.open(args, console) as workspace:
         for config in workspace.selected:
+            if config.kind != SERVING:
+                continue
             hand = Hand(
                 workspace.opened(config), workspace.root, workspace.desired.governance, workspace.desired
             )
@@ -173,7 +176,8 @@ def _built(view: _View, address: Address, wish: Declaration | None) -> Answer:
         return Answer.UNKNOWN
     path = view.hand.base / source
     try:
-        data = _packed_manifest(path) if path.is_file() else _built_manifest(path, address.key)
+        is_pack = standing(path) is Standing.FILE
+        data = _packed_manifest(path) if is_pack else _built_manifest(path, address.key)
     except ReconcilerError:
         return Answer.NO
     return Answer.of(data is not None and sha256_digest(data) == wanted)

@@ -194,7 +194,7 @@ def test_a_killed_run_is_finished_by_the_next_write(desk: Desk) -> None:
     assert desk.unchanged("status", *STORE, "--output", "json").document["stores"][0]["unfinished_run"]
     ran = desk.ok("catalog", "promote", H110, *STORE)
     assert ran.out == f"nothing to do: {H110} is already in the catalog\n"
-    assert "finishing run 2, which was stopped before its end" in ran.err
+    assert "finished a run that was stopped before its end" in ran.err
     assert desk.records() == 2
 
 

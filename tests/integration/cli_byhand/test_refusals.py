@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -211,3 +212,55 @@ def test_a_store_that_is_a_file_is_refused(desk: Desk) -> None:
     Path("file").write_text("x")
     ran = desk.run("dataset", "list", "--store-root", "file")
     assert (ran.code, ran.out) == (10, "")
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dataset", "list", "--store-root", LONG),
+        ("dataset", "verify", H110, "--root", LONG),
+        ("dataset", "publish", H110, "--source-root", LONG, *STORE),
+        ("dataset", "publish", H110, "--source-root", "store", "--store-root", LONG),
+        ("dataset", "pack", H110, "--root", LONG, "--out", "x.tar"),
+        ("dataset", "verify-pack", "--pack", LONG),
+        ("dataset", "unpack", "--pack", LONG, "--out", "x"),
+        ("catalog", "validate", LONG),
+        ("catalog", "publish", "--catalog", LONG, *STORE),
+        ("catalog", "promote", H110, "--store-root", LONG),
+        ("catalog", "rebuild", "--store-root", LONG),
+        ("status", "--store-root", LONG),
+    ],
+    ids=lambda words: "-".join(words[:2]),
+)
+def test_a_name_that_no_file_can_have_is_unavailable_and_no_bug(desk: Desk, words: tuple[str, ...]) -> None:
+    before = desk.tree()
+    assert desk.run(*words).code == 10
+    assert desk.tree() == before
+
+
+def test_an_argument_that_is_not_utf_8_is_refused(desk: Desk) -> None:
+    for words in (("dataset", "list", "--store-root", "\udcff"), ("catalog", "validate", "\udcff.json")):
+        desk.refused(*words, code=3, error="E_ENCODING")
+
+
+def test_names_are_shown_with_their_control_characters_escaped(desk: Desk) -> None:
+    odd = desk.root / "odd\n\x1b[31m.json"
+    odd.write_bytes(b'{"datasets":[],"model_version":"v1"}')
+    assert desk.ok("catalog", "validate", odd.name).out.splitlines()[0] == (
+        "odd\\n\\x1b[31m.json: 0 entries, canonical"
+    )
+
+
+def test_a_held_lock_is_waited_for_and_then_a_conflict_that_names_the_holder(desk: Desk) -> None:
+    desk.promote(H110)
+    desk.publish(H111)
+    lock = desk.root / "store/.reconciler/lock"
+    with lock.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        words = ("catalog", "promote", H111, *STORE, "--lock-timeout", "0.1")
+        desk.refused(*words, code=6, error="E_LOCKED")
+        desk.unchanged("catalog", "resolve", H110, *STORE)
+    desk.ok(*words)
