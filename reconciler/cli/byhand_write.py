@@ -181,10 +181,10 @@ def check_landed(results: Sequence[StepResult]) -> None:
     if failed is None:
         return
     landed = [result.step for result in results if result.outcome is Outcome.APPLIED]
+    before = f"; applied before it: {', '.join(landed)}" if landed else ""
     problem = Problem(
         code="E_STEP",
-        message=f"step '{failed.step}' is {failed.outcome.value}"
-        + (f"; applied before it: {', '.join(landed)}" if landed else "; nothing else was written"),
+        message=f"the outcome of step '{failed.step}' is: {failed.outcome.value}{before}",
         fix="run the same command again",
     )
     error = _FAILURES.get(failed.outcome, InvalidInput)

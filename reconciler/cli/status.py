@@ -35,6 +35,10 @@ from reconciler.stores.serving.tar_stream import members
 
 SCHEMA = "reconciler/status/v1"
 
+_ABSENT = frozenset({"E_ARTIFACT_MISSING"})
+_PUBLISHABLE = _ABSENT | {"E_HALF_PUBLISHED"}
+"""Problems that publishing the same bytes again repairs."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -149,14 +153,14 @@ def _row(view: _View, address: Address) -> StatusRow:
         if other.kind == "alias" and one.slots.get("dataset") == address.key
     )
     published = Answer.of("artifact" in slots)
-    broken = seen is not None and bool(seen.problems)
+    codes = frozenset() if seen is None else frozenset(problem.code for problem in seen.problems)
     row = StatusRow(
         store=view.hand.name,
         dataset=address.key,
         declared=Answer.UNKNOWN if view.wishes is None else Answer.of(wish is not None and bool(wish.slots)),
         built=_built(view, address, wish),
         published=published,
-        hash_true=Answer.NO if broken else published if published is Answer.YES else Answer.UNKNOWN,
+        hash_true=Answer.NO if codes - _ABSENT else published if "artifact" in slots else Answer.UNKNOWN,
         in_catalog=Answer.of("entry" in slots),
         aliases=aliases,
         place="" if wish is None else str(wish.place),
@@ -201,7 +205,7 @@ def _gaps(view: _View, address: Address, row: StatusRow, slots: Slots) -> Iterab
     """What is not as it should be, and the command that closes it."""
     wish, option, dataset = view.wish(address), view.option, address.key
     apply = f"reconciler apply --store {view.hand.name}"
-    if row.published is Answer.NO and not row.problems:
+    if row.published is Answer.NO and all(problem.code in _PUBLISHABLE for problem in row.problems):
         if wish is not None and wish.source is not None:
             yield Gap("published", apply)
         elif wish is None or wish.slots:

@@ -1,11 +1,11 @@
-"""SIGKILL at every failpoint of a command by hand, then the same command again: the same bytes."""
+"""A command by hand that is killed or that the disk fails, then the same command again."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from reconciler import failpoints
 from reconciler.cli import main
 from reconciler.model import DatasetId
 from reconciler.testing.samples import Stage, minimal_dataset
-from tests.integration.cli_byhand.conftest import STORE
+from tests.integration.cli_byhand.conftest import H110, STORE, Desk
 
 OLD, NEW = DatasetId("1", "homo_sapiens", "GRCh38"), DatasetId("2", "homo_sapiens", "GRCh38")
 NEVER = 1 << 40
@@ -91,3 +91,37 @@ def test_a_command_killed_anywhere_and_run_again_ends_in_the_same_bytes(
             assert main(words) == 0, f"{name}@{hit}: {capfd.readouterr().err}"
             assert tree(again / "store") == wanted, f"{name}@{hit}"
             shutil.rmtree(again)
+
+
+@pytest.fixture
+def disk_fails() -> Iterator[Callable[[str], None]]:
+    """Arms one failpoint for the rest of the test; an empty text disarms it."""
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+@pytest.mark.parametrize("fault", ["EIO", "ENOSPC", "EROFS"])
+def test_a_write_that_fails_says_so_and_leaves_what_was_there(
+    desk: Desk, fault: str, disk_fails: Callable[[str], None]
+) -> None:
+    desk.publish(H110)
+    disk_fails(f"fs.catalog.tmp.mid={fault}")
+    ran = desk.run("catalog", "promote", H110, *STORE)
+    assert (ran.code, ran.error) == (10, "E_IO")
+    assert "E_STEP: the outcome of step 'promote' is: failed; fix: run the same command again" in ran.err
+    assert not (desk.root / "store/catalog.json").exists()
+    disk_fails("")
+    desk.ok("catalog", "promote", H110, *STORE)
+
+
+def test_a_write_whose_outcome_is_not_known_is_finished_by_the_next(
+    desk: Desk, disk_fails: Callable[[str], None]
+) -> None:
+    desk.publish(H110)
+    disk_fails("fs.close.before=EIO")
+    ran = desk.run("catalog", "promote", H110, *STORE)
+    assert (ran.code, ran.error) == (7, "E_IO")
+    disk_fails("")
+    again = desk.ok("catalog", "promote", H110, *STORE)
+    assert again.out == f"nothing to do: {H110} is already in the catalog\n"
+    assert desk.records() == 2

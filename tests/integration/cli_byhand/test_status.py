@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from typing import Any
 
 from tests.integration.cli_byhand.conftest import H110, H111, M110, M111, STORE, Desk
@@ -108,6 +109,18 @@ def test_what_was_done_by_hand_shows_as_a_gap_of_the_declared_dataset(desk: Desk
     desk.ok("catalog", "rollback", H111, *store, "--move-alias-to", H110)
     document = desk.unchanged("status", H111, "--output", "json").document
     assert [gap["what"] for gap in document["datasets"][0]["gaps"]] == ["in catalog", "aliased"]
+
+
+def test_a_listed_dataset_that_is_gone_is_restored_by_the_command_that_status_gives(desk: Desk) -> None:
+    desk.promote(H110)
+    catalog = (desk.root / "store/catalog.json").read_bytes()
+    shutil.rmtree(desk.directory(H110))
+    ran = desk.run("status", *STORE, "--source-root", "builds/human-110", "--output", "json")
+    row = ran.document["datasets"][0]
+    assert (ran.code, row["published"], row["hash_true"], row["in_catalog"]) == (8, "no", "unknown", "yes")
+    desk.ok(*shlex.split(row["gaps"][0]["command"])[1:])
+    assert (desk.root / "store/catalog.json").read_bytes() == catalog
+    assert desk.ok("status", *STORE, "--output", "json").document["datasets"][0]["hash_true"] == "yes"
 
 
 def test_a_broken_dataset_is_not_hash_true_and_the_exit_code_is_8(desk: Desk) -> None:
