@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("reconciler.testing.contract_basics", "reconciler.testing.contract_faults")
 
 # How long an example takes depends on the machine and on what else it does; no test asserts a time.
-settings.register_profile("reconciler", deadline=None)
+settings.register_profile("reconciler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reconciler")
