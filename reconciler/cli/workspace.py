@@ -40,6 +40,8 @@ GOVERNANCE = (
 
 TOOL = f"reconciler {__version__}"
 
+_EPOCH_DIGITS = 12
+
 
 @dataclass(slots=True)
 class Opened:
@@ -218,12 +220,27 @@ def open_tree(args: Namespace, console: Console, *, ref: str | None = None) -> t
     from reconciler.desired.git import open_commit, repository_root  # noqa: PLC0415 - GitPython is slow to import
     from reconciler.desired.worktree import open_worktree  # noqa: PLC0415 - as above
 
-    root = repository_root(Path(args.repo) if args.repo else Path.cwd())
+    root = repository_root(_start(args.repo))
     if args.worktree:
         return root, open_worktree(root, now=source_date_epoch())
     return root, open_commit(
-        root, ref or args.ref or "HEAD", warn=lambda line: console.note(f"warning: {line}")
+        root,
+        ref or ("HEAD" if args.ref is None else args.ref),
+        warn=lambda line: console.note(f"warning: {line}"),
     )
+
+
+def _start(repo: str | None) -> Path:
+    """Where to look for the repository.
+
+    Raises:
+        InvalidInput: E_GIT_REPO, the option is empty: a variable that is not set must not mean "here".
+    """
+    if repo == "":
+        raise InvalidInput.of(
+            "E_GIT_REPO", "the option names no directory", path="--repo", got=repo, fix="name the repository"
+        )
+    return Path.cwd() if repo is None else Path(repo)
 
 
 def load_desired(tree: Tree, args: Namespace) -> Desired:
@@ -237,15 +254,20 @@ def source_date_epoch() -> int:
     """Unix seconds for what has no commit time: SOURCE_DATE_EPOCH, else the clock.
 
     Raises:
-        InvalidInput: E_ENV, the variable is not a number.
+        InvalidInput: E_ENV, the variable is not a number of at most twelve digits.
     """
     import time  # noqa: PLC0415 - the one place that reads the clock
 
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
         return int(time.time())
-    if not text.isascii() or not text.isdigit():
-        raise InvalidInput.of("E_ENV", "SOURCE_DATE_EPOCH is not a number of seconds", got=text)
+    if not text.isascii() or not text.isdigit() or len(text) > _EPOCH_DIGITS:
+        raise InvalidInput.of(
+            "E_ENV",
+            f"SOURCE_DATE_EPOCH is not a number of seconds with at most {_EPOCH_DIGITS} digits",
+            got=text,
+            fix="set it to unix seconds, or unset it",
+        )
     return int(text)
 
 
