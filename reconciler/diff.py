@@ -91,7 +91,7 @@ def difference(
             ours = everything_ours or inventory.owns(address)
             if sight is not None and ours and address.kind not in shape.omittable:
                 _undeclared(result, sight, shape)
-        elif sight is not None and sight.problems and not _repairs(wish, sight, recoverable):
+        elif sight is not None and sight.problems and not _proceeds(wish, sight, recoverable):
             result.corrupt.append(sight)
         else:
             _declared(result, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
@@ -111,7 +111,10 @@ def managed(wish: Declaration, recorded: Slots, shape: Shape) -> Mapping[str, Va
     return decided
 
 
-def _repairs(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
+def _proceeds(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
+    """Whether broken content may be planned over: to take it out of sight, or to complete it."""
+    if not wish.slots:
+        return True
     return wish.source is not None and all(problem.code in recoverable for problem in sight.problems)
 
 
