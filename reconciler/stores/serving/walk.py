@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from reconciler.errors import Problem, escaped
 from reconciler.model import DatasetId, dataset_id_problem
+from reconciler.stores.serving.contents import dataset_path
 from reconciler.stores.serving.durable import directory, store_faults
+from reconciler.stores.serving.files import open_dir
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]{0,63}", re.ASCII)
 """Assemblies that are legal beyond doubt; the others get the full judgement."""
@@ -36,6 +38,54 @@ class Standing(NamedTuple):
     def key(self) -> str:
         """The dataset's key in addresses; of an illegal id, a printable form."""
         return str(self.dataset) if self.problem is None else escaped(str(self.dataset), 400)
+
+
+class Places:
+    """Opens dataset directories by their ids, cheapest when they come in address order.
+
+    The last release and species directories stay open while datasets below them are asked for.
+    """
+
+    __slots__ = ("_of_release", "_of_species", "_release", "_root", "_species", "_where")
+
+    def __init__(self, root: int, where: str) -> None:
+        self._root, self._where = root, where
+        self._release = self._species = ""
+        self._of_release = self._of_species = -1
+
+    def open(self, dataset: DatasetId) -> int | None:
+        """A descriptor of the dataset's directory, or None if it is absent; the caller closes it.
+
+        Raises:
+            Unavailable: E_STORE_LINK, E_STORE_FILE or E_IO.
+        """
+        try:
+            return os.open(f"assembly={dataset.assembly}", _DIRECTORY, dir_fd=self._parent(dataset))
+        except OSError:
+            return open_dir(self._root, dataset_path(dataset), self._where)  # says exactly what is there
+
+    def _parent(self, dataset: DatasetId) -> int:
+        if dataset.release != self._release:
+            self.close()
+            self._of_release = os.open(f"release={dataset.release}", _DIRECTORY, dir_fd=self._root)
+            self._release = dataset.release
+        if dataset.species != self._species:
+            self._close_species()
+            self._of_species = os.open(f"species={dataset.species}", _DIRECTORY, dir_fd=self._of_release)
+            self._species = dataset.species
+        return self._of_species
+
+    def _close_species(self) -> None:
+        if self._species:
+            os.close(self._of_species)
+            self._species = ""
+
+    def close(self) -> None:
+        """Close the directories that are still open."""
+        self._close_species()
+        if self._release:
+            os.close(self._of_release)
+            self._release = ""
 
 
 def dataset_directories(root: int, where: str) -> Iterator[Standing]:
