@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reconciler import __version__
+from reconciler.cli.files import Standing, standing
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.ledger import Inventory, Record, Run, inventory
@@ -176,7 +177,7 @@ class Workspace:
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:
             for address, source in step.sources.items():
-                if not (self.root / source).exists():
+                if standing(self.root / source) is Standing.MISSING:
                     yield address
 
     def run_of(self, plan: Plan, saved: str, command: str) -> Run:

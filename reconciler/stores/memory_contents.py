@@ -240,7 +240,7 @@ def _check_listed(
                 fix="plan again",
             )
         if key not in published:
-            raise InvalidInput.of(
+            raise Denied.of(
                 "E_NOT_PUBLISHED",
                 "the dataset was never published to this store",
                 path=str(change.address),

@@ -267,7 +267,7 @@ def promotable(session: Session, dataset: DatasetId) -> tuple[Problem, ...]:
     """What keeps a dataset on disk from being listed (contract 11).
 
     Raises:
-        InvalidInput: E_NOT_PUBLISHED, it is not on disk.
+        Denied: E_NOT_PUBLISHED, it is not on disk.
     """
     path = dataset_path(dataset)
     handle = open_dir(session.root, path, session.where)
@@ -283,9 +283,9 @@ def never_published(dataset: DatasetId, where: str) -> NoReturn:
     """Refuse to list a dataset that is not on disk.
 
     Raises:
-        InvalidInput: E_NOT_PUBLISHED.
+        Denied: E_NOT_PUBLISHED.
     """
-    raise InvalidInput.of(
+    raise Denied.of(
         "E_NOT_PUBLISHED",
         "this dataset was never published to this store",
         path=f"{where}/{dataset_path(dataset)}",

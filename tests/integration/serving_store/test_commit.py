@@ -282,7 +282,7 @@ def test_an_aliased_dataset_cannot_leave_the_catalog(listed: World) -> None:
 
 
 def test_a_dataset_that_was_never_published_cannot_be_promoted(listed: World) -> None:
-    refused(listed, lambda: listed.commit(promote(M110)), InvalidInput, "E_NOT_PUBLISHED")
+    refused(listed, lambda: listed.commit(promote(M110)), Denied, "E_NOT_PUBLISHED")
 
 
 def test_a_damaged_dataset_cannot_be_promoted(listed: World) -> None:
@@ -409,7 +409,7 @@ def test_a_database_in_wal_mode_is_read_without_a_trace(listed: World) -> None:
 
 
 def test_a_promotion_into_a_store_that_does_not_exist_does_not_create_it(world: World) -> None:
-    refused(world, lambda: world.commit(promote(H110)), InvalidInput, "E_NOT_PUBLISHED")
+    refused(world, lambda: world.commit(promote(H110)), Denied, "E_NOT_PUBLISHED")
     refused(world, lambda: world.commit(set_latest(H110)), Denied, "E_ALIAS_TARGET")
     assert not world.root.exists()
 
