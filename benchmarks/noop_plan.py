@@ -25,6 +25,7 @@ _PEAK = 250 * MEGABYTE
 
 def measure(world: World, *, peer_python: str, repeats: int = 3) -> Report:
     """Both plans, ours `repeats` times."""
+    octodns_peer.require(peer_python)
     files = world.lines - world.unlisted
     ensure(world)
     ours = median([plan(world) for _ in range(repeats)])
