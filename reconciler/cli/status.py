@@ -70,6 +70,21 @@ class _View:
     live: Mapping[Address, Observed]
     only: DatasetId | None
     source: str | None
+    aliases: tuple[Address, ...]
+
+    @classmethod
+    def of(
+        cls,
+        hand: Hand,
+        wishes: Mapping[Address, Declaration] | None,
+        live: Mapping[Address, Observed],
+        *,
+        only: DatasetId | None,
+        source: str | None = None,
+    ) -> _View:
+        """The view, with the addresses of its few aliases apart from those of its many datasets."""
+        aliases = sorted(address for address in {*live, *(wishes or {})} if address.kind == "alias")
+        return cls(hand=hand, wishes=wishes, live=live, only=only, source=source, aliases=tuple(aliases))
 
     @property
     def option(self) -> str:
@@ -107,7 +122,7 @@ def _views(
     if args.store_root is not None:
         with open_by_hand(args, console) as hand:
             live = hand.observe(_wanted(hand, only), depth)
-            yield _View(hand=hand, wishes=None, live=live, only=only, source=args.source_root)
+            yield _View.of(hand, None, live, only=only, source=args.source_root)
         return
     with Workspace.open(args, console) as workspace:
         for config in workspace.selected:
@@ -118,7 +133,7 @@ def _views(
             )
             wishes = {wish.address: wish for wish in workspace.desired.of_store(config.name)}
             live = hand.observe(_wanted(hand, only), depth)
-            yield _View(hand=hand, wishes=wishes, live=live, only=only, source=None)
+            yield _View.of(hand, wishes, live, only=only)
 
 
 def _wanted(hand: Hand, only: DatasetId | None) -> list[Address] | None:
@@ -148,9 +163,9 @@ def _row(view: _View, address: Address) -> StatusRow:
     seen = view.live.get(address)
     slots = NOTHING if seen is None else seen.slots
     aliases = tuple(
-        other.key
-        for other, one in view.live.items()
-        if other.kind == "alias" and one.slots.get("dataset") == address.key
+        alias.key
+        for alias in view.aliases
+        if alias in view.live and view.live[alias].slots.get("dataset") == address.key
     )
     published = Answer.of("artifact" in slots)
     codes = frozenset() if seen is None else frozenset(problem.code for problem in seen.problems)
@@ -227,12 +242,12 @@ def _declared_gaps(view: _View, wish: Declaration, slots: Slots, apply: str) -> 
     wanted = wish.slots or dict.fromkeys(("entry", "diffs"))
     if any(value != slots.get(slot) for slot, value in wanted.items() if slot != "artifact"):
         yield Gap("in catalog", apply)
-    for address, alias in (view.wishes or {}).items():
-        live = view.live.get(address)
+    for alias in view.aliases:
+        declared, live = view.wish(alias), view.live.get(alias)
         named = None if live is None else live.slots.get("dataset")
-        if address.kind != "alias" or alias.slots.get("dataset") == named:
+        if declared is None or declared.slots.get("dataset") == named:
             continue
-        if wish.address.key in {alias.slots.get("dataset"), named}:
+        if wish.address.key in {declared.slots.get("dataset"), named}:
             yield Gap("aliased", apply)
 
 
