@@ -130,11 +130,14 @@ class Session:
             keep: the number of the run whose staging stays.
         """
         with directory(self.root, STAGING) as staging, directory(self.root, TMP) as tmp:
-            for name in os.listdir(staging):
-                if name != f"{keep or 0:020d}":
-                    # Moved first: a staging directory that stands is complete, however we are killed.
-                    failpoint("fs.sweep")
-                    os.rename(name, unique_name(), src_dir_fd=staging, dst_dir_fd=tmp)
+            dead = [name for name in os.listdir(staging) if name != f"{keep or 0:020d}"]
+            for name in dead:
+                # Moved first: a staging directory that stands is complete, however we are killed.
+                failpoint("fs.sweep")
+                os.rename(name, unique_name(), src_dir_fd=staging, dst_dir_fd=tmp)
+            if dead:
+                os.fsync(tmp)
+                os.fsync(staging)  # before anything in it goes, or a power loss brings it back in part
             for name in os.listdir(tmp):
                 remove_tree(tmp, name)
 
