@@ -42,6 +42,7 @@ from reconciler.stores.serving.durable import (
     create_synced,
     directory,
     make_directory,
+    make_unsynced,
     move_aside,
     remove_tree,
     sync_directories,
@@ -99,7 +100,8 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
     """
     path = _unjudged_path(seq, publication.dataset)
     _discard(root, path)
-    make_directory(root, path)
+    with directory(root, STAGING) as staging:
+        make_directory(staging, path.removeprefix(f"{STAGING}/"))
     with directory(root, path) as place:
         copied: dict[str, str] = {}
 
@@ -118,7 +120,7 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
 def _create(place: int, path: str, pieces: Iterator[bytes]) -> str:
     """Write one staged file and return its bare sha256."""
     parent, _, name = path.rpartition("/")
-    make_directory(place, parent)
+    make_unsynced(place, parent)
     seen = hashlib.sha256()
 
     def hashed() -> Iterator[bytes]:
@@ -308,7 +310,7 @@ def _complete(staged: int, live: int) -> None:
     """Link in the files that are missing, one by one; nothing that stands there is touched."""
     for path in _staged_files(staged):
         folder, _, name = path.rpartition("/")
-        make_directory(live, folder)
+        make_unsynced(live, folder)
         with directory(staged, folder) as origin, directory(live, folder) as goal:
             if _absent(goal, name):
                 failpoint("fs.publish.link")
