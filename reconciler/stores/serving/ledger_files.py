@@ -135,6 +135,18 @@ class LedgerFiles:
             previous = record.outcome_sha
             yield record
 
+    def settle(self) -> None:
+        """Make what stands in the ledger durable; who wrote the last record may have been killed before.
+
+        Otherwise a power loss could keep a step and lose its intent, or keep a record and lose the one
+        before it.
+
+        Raises:
+            OSError: the store failed.
+        """
+        with directory(self._root, LEDGER) as ledger:
+            os.fsync(ledger)
+
     def put_intent(
         self,
         seq: int,
