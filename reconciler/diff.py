@@ -70,7 +70,7 @@ def difference(
     *,
     shape: Shape,
     everything_ours: bool,
-    recoverable: frozenset[str] = frozenset({"E_HALF_PUBLISHED"}),
+    recoverable: frozenset[str] = frozenset({"E_ARTIFACT_MISSING", "E_HALF_PUBLISHED"}),
 ) -> Difference:
     """Compare the declarations of one store with what was observed in it.
 
