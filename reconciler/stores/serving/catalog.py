@@ -50,7 +50,7 @@ _HEAD = b'{"datasets":['
 _TAIL = b'],"model_version":"v1"}'
 _CHUNK = 4096
 _STANDARD = re.compile(
-    rb'\{"dataset":\{"assembly":"(?P<a>[A-Za-z0-9._]{1,64})","release":"(?P<r>[0-9]{1,16})",'
+    rb'\{"dataset":\{"assembly":"(?P<a>(?!\.\.?")[A-Za-z0-9._]{1,64})","release":"(?P<r>[0-9]{1,16})",'
     rb'"species":"(?P<s>[a-z0-9]+(?:_[a-z0-9]+)*)"\},'
     rb'"manifest_path":"(?P<d>release=(?P=r)/species=(?P=s)/assembly=(?P=a)/derived/)manifest\.json",'
     rb'"sqlite_path":"(?P=d)gene_summary\.sqlite"\}'
