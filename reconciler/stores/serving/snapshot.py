@@ -23,6 +23,8 @@ from reconciler.stores.serving.observe import intact_artifact, observe_artifact,
 from reconciler.stores.serving.order import ALIAS, ARTIFACT, DATASET
 from reconciler.stores.serving.walk import Places, Standing, dataset_directories
 
+_NO_MORE: tuple[str, Entry | None] = ("", None)
+
 
 class Reader(NamedTuple):
     """What a snapshot is taken of."""
@@ -57,19 +59,19 @@ def _aliases(reader: Reader, wanted: Callable[[Address], bool]) -> Iterator[Obse
 
 
 def _some(reader: Reader, addresses: Sequence[Address], depth: Depth) -> Iterator[Observed]:
-    entries = iter(reader.heads.catalog.entries)
-    entry = next(entries, None)
+    listed = ((str(entry.id), entry) for entry in reader.heads.catalog.entries)
+    key, entry = next(listed, _NO_MORE)
     with closing(Places(reader.root, reader.where)) as places:
         for address in addresses:
-            if dataset_id_problem(address.key) is not None:
+            while entry is not None and key < address.key:
+                key, entry = next(listed, _NO_MORE)
+            found = entry if key == address.key else None
+            if found is None and dataset_id_problem(address.key) is not None:
                 continue
-            dataset = DatasetId(*address.key.split("/"))
-            while entry is not None and entry.id < dataset:
-                entry = next(entries, None)
-            listed = entry if entry is not None and entry.id == dataset else None
+            dataset = found.id if found else DatasetId(*address.key.split("/"))
             handle = None if depth is Depth.HEADS else places.open(dataset)
             try:
-                seen = _observed(reader, address, listed, handle, depth)
+                seen = _observed(reader, address, found, handle, depth)
             finally:
                 if handle is not None:
                     os.close(handle)
