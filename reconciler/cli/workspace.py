@@ -245,10 +245,11 @@ def _start(repo: str | None) -> Path:
 
 
 def load_desired(tree: Tree, args: Namespace) -> Desired:
-    """The desired state of a tree."""
+    """The desired state of a tree, with governance files that can be used."""
     from reconciler.desired.loader import load  # noqa: PLC0415 - the YAML and schema libraries
+    from reconciler.stores.serving.gates import thresholds_from  # noqa: PLC0415 - as above
 
-    return load(tree, args.desired, governance_paths=GOVERNANCE)
+    return load(tree, args.desired, governance_paths=GOVERNANCE, judge_governance=thresholds_from)
 
 
 def source_date_epoch() -> int:

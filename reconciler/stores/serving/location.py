@@ -50,10 +50,16 @@ def root_path(config: StoreConfig) -> str:
             "E_STORE_ROOT",
             "the root of a serving store is a directory",
             path=str(config.place),
-            got=str(root),
+            got=_without_secrets(str(root)),
             fix="write root: file:PATH",
         )
     return path
+
+
+def _without_secrets(root: str) -> str:
+    """What may be shown of a root that is an address: it can hold a password or a signature."""
+    scheme, mark, _ = root.partition("://")
+    return f"{scheme}{mark}…" if mark else root
 
 
 def may_create(config: StoreConfig) -> bool:

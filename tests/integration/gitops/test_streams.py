@@ -152,3 +152,15 @@ def test_the_same_command_sweeps_what_it_left_when_it_was_killed_after_its_last_
     assert [path for path in published.store() if path.startswith(".reconciler/tmp/")] != []
     published.ok(*words)
     assert [path for path in published.store() if path.startswith(".reconciler/tmp/")] == []
+
+
+def test_an_address_with_a_password_in_it_is_not_shown(repository: Repository) -> None:
+    repository.edit("desired/stores.yaml", "file:var/serving", '"{env: ROOT}"')
+    stores = repository.root / "desired/stores.yaml"
+    stores.write_text(stores.read_text().replace('"{env: ROOT}"', "{env: ROOT}"))
+    repository.commit("Take the root from a variable")
+    ran = repository.run("plan", ROOT="https://ada:lovelace@data.example.org/s?X-Amz-Signature=0123")
+    assert (ran.code, ran.err.split()[0]) == (3, "E_STORE_ROOT")
+    assert "got https://\\u2026;" in ran.err
+    assert "lovelace" not in ran.err
+    assert "0123" not in ran.err
