@@ -1,7 +1,7 @@
 """All benchmarks, one after the other; exit code 1 when a goal was missed.
 
-`--record` also puts the figures into `benchmarks/README.md`. What the first two build is shared: it is
-written once, used twice and then removed, unless `--worlds DIR` keeps it.
+`--record` also puts the figures into `benchmarks/README.md`. The two that need a store of 100,000
+datasets share it: it is built once and then removed, unless `--worlds DIR` keeps it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import contention, hashing, noop_plan, promote_1000, startup
+from benchmarks.measure import scratch
 from benchmarks.report import Report, finish, record
 from benchmarks.serving_world import World, world_in
 
 
-def reports(world: World, scratch: Path, peer_python: str) -> Iterator[Report]:
-    """Each benchmark's report as soon as it is there."""
+def reports(world: World, small: Path, peer_python: str) -> Iterator[Report]:
+    """Each benchmark's report as soon as it is there; `small` is on disk, where syncing costs."""
     yield startup.measure(20)
-    yield hashing.measure(scratch)
-    yield contention.measure(scratch)
+    yield hashing.measure(small)
+    yield contention.measure(small)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
 
@@ -33,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--worlds", type=Path, help="keep what is built here, and use it again")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has octoDNS")
     args = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
-        world = world_in(args.worlds or Path(scratch), lines=1010, releases=100, unlisted=10)
-        done: list[Report] = []
+    done: list[Report] = []
+    with scratch() as directory, tempfile.TemporaryDirectory(prefix="benchmarks-") as small:
+        world = world_in(args.worlds or directory, lines=1010, releases=100, unlisted=10)
 
         def kept() -> Iterator[Report]:
-            for report in reports(world, Path(scratch), args.peer_python):
+            for report in reports(world, Path(small), args.peer_python):
                 done.append(report)
                 yield report
 

@@ -9,18 +9,22 @@ a figure of a command that did something else is worse than none.
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 MEGABYTE = 1_000_000
 _TAIL = 4000
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a name of our own is made in it
+_ROOM = 8_000_000_000
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -88,6 +92,28 @@ def _end(written: IO[bytes]) -> str:
 def module(name: str, *arguments: str, python: str = sys.executable) -> tuple[str, ...]:
     """The command that runs a Python module."""
     return (python, "-m", name, *arguments)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for what a benchmark builds, removed afterwards.
+
+    It is made in memory where there is room, because the system time of a disk's driver is no property of
+    the programs that are compared; else among the temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=_in_memory()) as directory:
+        yield Path(directory)
+
+
+def _in_memory() -> Path | None:
+    unused = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    roomy = _MEMORY.is_dir() and min(unused, shutil.disk_usage(_MEMORY).free) > _ROOM
+    return _MEMORY if roomy else None
+
+
+def stands_on(path: Path) -> str:
+    """Whether what is measured was read from memory or from a disk, for the notes of a report."""
+    return "in memory (tmpfs)" if path.resolve().is_relative_to(_MEMORY) else "on disk"
 
 
 def median(usages: Sequence[Usage]) -> Usage:

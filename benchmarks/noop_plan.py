@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import octodns_peer
-from benchmarks.measure import MEGABYTE, Usage, median, module, run
+from benchmarks.measure import MEGABYTE, Usage, median, module, run, scratch, stands_on
 from benchmarks.report import COST, Goal, Report, cost_row, finish, megabytes
 from benchmarks.serving_world import LISTED, World, ensure, world_in
 
@@ -26,6 +25,7 @@ _PEAK = 250 * MEGABYTE
 
 def measure(world: World, *, peer_python: str, repeats: int = 3) -> Report:
     """Both plans, ours `repeats` times."""
+    octodns_peer.require(peer_python)
     files = world.lines - world.unlisted
     ensure(world)
     ours = median([plan(world) for _ in range(repeats)])
@@ -48,7 +48,10 @@ def measure(world: World, *, peer_python: str, repeats: int = 3) -> Report:
             Goal(asked="at most 1/8 of the peer's CPU", got=f"1/{ratio:.1f}", met=ratio >= _RATIO),
             Goal(asked="at most 250 MB", got=megabytes(ours.peak), met=ours.peak <= _PEAK),
         ],
-        notes=[f"Ours is the median of {repeats} runs; the peer ran once, after ours, on the same machine."],
+        notes=[
+            f"Ours is the median of {repeats} runs; the peer ran once, after ours, on the same machine.",
+            f"Everything that both read stood {stands_on(world.root)}.",
+        ],
     )
 
 
@@ -76,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has octoDNS")
     args = parser.parse_args(arguments)
     size = {"lines": args.lines, "releases": args.releases, "unlisted": args.unlisted}
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as scratch:
-        world = world_in(args.worlds or Path(scratch), **size)
+    with scratch() as directory:
+        world = world_in(args.worlds or directory, **size)
         return finish([measure(world, peer_python=args.peer_python)])
 
 

@@ -9,6 +9,7 @@ default. Without `--doit` it plans and writes nothing.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,17 @@ zones:
     targets: [live]
 """
 _NOTHING = "No changes were planned"
+
+
+def require(python: str) -> None:
+    """Refuse to start without the peer.
+
+    Raises:
+        SystemExit: octoDNS cannot be imported there.
+    """
+    asked = subprocess.run((python, "-c", "import octodns.cmds.sync"), check=False, capture_output=True)
+    if asked.returncode:
+        raise SystemExit(f"octoDNS is not installed for {python}; install the extra 'benchmark'")
 
 
 def write_zones(root: Path, *, zones: int, records: int) -> None:

@@ -70,7 +70,7 @@ def difference(
     *,
     shape: Shape,
     everything_ours: bool,
-    recoverable: frozenset[str] = frozenset({"E_HALF_PUBLISHED"}),
+    recoverable: frozenset[str] = frozenset({"E_ARTIFACT_MISSING", "E_HALF_PUBLISHED"}),
 ) -> Difference:
     """Compare the declarations of one store with what was observed in it.
 
@@ -96,7 +96,7 @@ def difference(
                 used.append(sight)
             else:
                 _undeclared(result, sight, shape)
-        elif sight is not None and sight.problems and not _repairs(wish, sight, recoverable):
+        elif sight is not None and sight.problems and not _proceeds(wish, sight, recoverable):
             result.corrupt.append(sight)
         else:
             _declared(result, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
@@ -117,7 +117,10 @@ def managed(wish: Declaration, recorded: Slots, shape: Shape) -> Mapping[str, Va
     return decided
 
 
-def _repairs(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
+def _proceeds(wish: Declaration, sight: Observed, recoverable: frozenset[str]) -> bool:
+    """Whether broken content may be planned over: to take it out of sight, or to complete it."""
+    if not wish.slots:
+        return True
     return wish.source is not None and all(problem.code in recoverable for problem in sight.problems)
 
 
@@ -156,6 +159,9 @@ def _declared(
     shape: Shape,
 ) -> None:
     address, ours = wish.address, recorded.get(wish.address, NOTHING)
+    if wish.slots == live == ours and all(live.values()):  # nearly every address of nearly every plan
+        result.unchanged += 1
+        return
     wanted = managed(wish, ours, shape)
     if wish.slots:
         changes = [

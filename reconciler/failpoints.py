@@ -60,6 +60,7 @@ NAMES: frozenset[str] = frozenset(
         "fs.stage.dirsync",
         "fs.stage.file.mid",
         "fs.stage.fsync",
+        "fs.sweep",
         "fs.verify",
         "reg.begin",
         "reg.commit.answer",

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
-import orjson
+from msgspec import DecodeError, Struct
+from msgspec.json import Decoder
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt
@@ -143,52 +145,67 @@ def step_to_json(step: Step) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
+class _StepMembers(Struct, frozen=True):
+    id: str
+    unit: str
+    after: tuple[str, ...]
+    base: str | None
+    sources: dict[str, str]
+    changes: tuple[tuple[str, str, Value | None, Value | None], ...]
 
 
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(value)
-    return value
+class _IntentMembers(Struct, frozen=True):
+    schema: str
+    seq: int
+    previous: str | None
+    by: str
+    time: int
+    tool: str
+    commit: str
+    author: str
+    reason: str
+    owner: str
+    ticket: str
+    intent: str
+    plan: str
+    policy: str
+    command: str
+    adopted: tuple[tuple[str, dict[str, Value]], ...]
+    steps: tuple[_StepMembers, ...]
 
 
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(value)
-    return value
+class _ResultMembers(Struct, frozen=True):
+    step: str
+    outcome: Outcome
+    receipt: str
 
 
-def _value(value: object) -> Value:
-    return tuple(_text(item) for item in value) if isinstance(value, list) else _text(value)
+class _OutcomeMembers(Struct, frozen=True):
+    schema: str
+    seq: int
+    intent: str
+    heads: dict[str, str]
+    results: tuple[_ResultMembers, ...]
 
 
-def _slots(slots: Mapping[str, object]) -> Slots:
-    return {name: _value(value) for name, value in slots.items()}
+_UNREADABLE = (DecodeError, ValueError)  # ValueError: text that is not UTF-8, an address without three parts
 
 
 def _address(text: str) -> Address:
-    return Address(*_text(text).split("/", 2))
+    store, kind, key = text.split("/", 2)
+    return Address(intern(store), intern(kind), key)
 
 
-def _step(store: str, item: Mapping[str, Any]) -> Step:
+def _step(store: str, item: _StepMembers) -> Step:
     return Step(
-        id=_text(item["id"]),
+        id=item.id,
         store=store,
-        unit=_text(item["unit"]),
-        after=tuple(_text(name) for name in _list(item["after"])),
-        base=None if item["base"] is None else _text(item["base"]),
-        sources={_address(address): _text(source) for address, source in item["sources"].items()},
+        unit=item.unit,
+        after=item.after,
+        base=item.base,
+        sources={_address(address): source for address, source in item.sources.items()},
         changes=tuple(
-            Change(
-                _address(address),
-                _text(slot),
-                None if before is None else _value(before),
-                None if after is None else _value(after),
-            )
-            for address, slot, before, after in _list(item["changes"])
+            Change(_address(text), slot, before, after) for text, slot, before, after in item.changes
         ),
     )
 
@@ -219,44 +236,57 @@ def read_record(
         Corrupt: E_LEDGER_CHAIN, the record is not what the chain says.
     """
     try:
-        head = orjson.loads(intent)
-        steps = tuple(_step(store, item) for item in _list(head["steps"]))
+        head = _intent.decode(intent)
         run = Run(
-            adopted=tuple((_address(address), _slots(slots)) for address, slots in _list(head["adopted"])),
-            time=_number(head["time"]),
-            **{name: _text(head[name]) for name in _RUN_TEXTS},
+            adopted=tuple((_address(address), slots) for address, slots in head.adopted),
+            **{name: getattr(head, name) for name in _RUN_MEMBERS},
         )
-        if head["schema"] != INTENT_SCHEMA or head["seq"] != seq or head["previous"] != previous:
-            raise _broken(seq, "does not follow the record before it", where)
-        intent_sha = sha256_digest(intent)
-        results, heads = (None, {}) if outcome is None else _read_outcome(seq, intent_sha, outcome, where)
-        return Record(
-            seq=seq,
-            run=run,
-            steps=steps,
-            results=results,
-            heads=heads,
-            intent_sha=intent_sha,
-            outcome_sha=None if outcome is None else sha256_digest(outcome),
-        )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        steps = tuple(_step(store, item) for item in head.steps)
+    except _UNREADABLE as error:
         raise _broken(seq, "cannot be read", where) from error
-
-
-def _read_outcome(
-    seq: int, intent_sha: str, outcome: bytes, where: str
-) -> tuple[tuple[StepResult, ...], Mapping[str, str]]:
-    tail = orjson.loads(outcome)
-    if tail["schema"] != OUTCOME_SCHEMA or tail["seq"] != seq or tail["intent"] != intent_sha:
-        raise _broken(seq, "has an outcome that belongs to another intent", where)
-    results = tuple(
-        StepResult(step=_text(item["step"]), outcome=Outcome(item["outcome"]), receipt=_text(item["receipt"]))
-        for item in _list(tail["results"])
+    if head.schema != INTENT_SCHEMA or head.seq != seq or head.previous != previous:
+        raise _broken(seq, "does not follow the record before it", where)
+    intent_sha = sha256_digest(intent)
+    tail = None if outcome is None else _read_outcome(seq, intent_sha, outcome, where)
+    return Record(
+        seq=seq,
+        run=run,
+        steps=steps,
+        results=None
+        if tail is None
+        else tuple(StepResult(step=r.step, outcome=r.outcome, receipt=r.receipt) for r in tail.results),
+        heads={} if tail is None else tail.heads,
+        intent_sha=intent_sha,
+        outcome_sha=None if outcome is None else sha256_digest(outcome),
     )
-    return results, {_text(name): _text(digest) for name, digest in tail["heads"].items()}
 
 
-_RUN_TEXTS = (
+def read_heads(*, seq: int, intent_sha: str, outcome: bytes, where: str) -> Mapping[str, str]:
+    """The heads that a closed record names, from its outcome and the digest of its intent alone.
+
+    A reader of the heads and the next writer need no more of a record that may hold very many addresses;
+    that it follows the one before is for whoever reads the whole chain.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN, the outcome is not that of this intent.
+    """
+    return _read_outcome(seq, intent_sha, outcome, where).heads
+
+
+def _read_outcome(seq: int, intent_sha: str, outcome: bytes, where: str) -> _OutcomeMembers:
+    try:
+        tail = _outcome.decode(outcome)
+    except _UNREADABLE as error:
+        raise _broken(seq, "cannot be read", where) from error
+    if tail.schema != OUTCOME_SCHEMA or tail.seq != seq or tail.intent != intent_sha:
+        raise _broken(seq, "has an outcome that belongs to another intent", where)
+    return tail
+
+
+_intent, _outcome = Decoder(_IntentMembers), Decoder(_OutcomeMembers)
+
+_RUN_MEMBERS = (
+    "time",
     "by",
     "tool",
     "commit",

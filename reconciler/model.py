@@ -42,7 +42,12 @@ _ASSEMBLY = re.compile(r"[A-Za-z0-9._]+", re.ASCII)
 
 RELEASE_LIMIT = 16
 NAME_LIMIT = 64
+_LEGAL_ID = re.compile(
+    r"[0-9]{1,16}/(?=[^/]{1,64}/)[a-z0-9]+(?:_[a-z0-9]+)*/(?!\.{1,2}\Z)[A-Za-z0-9._]{1,64}", re.ASCII
+)
+"""What `dataset_id_problem` accepts, in one look, because a plan reads very many ids."""
 _ID_PARTS = 3
+_ID_TEXT = re.compile(r"[A-Za-z0-9._/]*", re.ASCII)
 
 
 class Address(NamedTuple):
@@ -108,25 +113,41 @@ class DatasetId(NamedTuple):
 
 def dataset_id_problem(text: str) -> Problem | None:
     """What is wrong with the text of a dataset id, or None."""
-    fix = "RELEASE/SPECIES/ASSEMBLY, for example 110/homo_sapiens/GRCh38"
+    return None if _LEGAL_ID.fullmatch(text) else _refused_id(text)
+
+
+_ID_FIX = "RELEASE/SPECIES/ASSEMBLY, for example 110/homo_sapiens/GRCh38"
+
+
+def _refused_form(text: str) -> Problem:
+    """What is wrong with a text without three usable parts: the first thing a reader would see."""
+    longest = RELEASE_LIMIT + 2 * NAME_LIMIT + 2
+    if not _ID_TEXT.fullmatch(text):
+        code, message = "E_ID_CHARS", "a dataset id is ASCII A-Z a-z 0-9 . _ / only"
+    elif len(text) > longest:
+        code, message = "E_ID_LENGTH", f"a dataset id has at most {longest} characters"
+    else:
+        code, message = "E_ID_PATH", "a dataset id has exactly three parts, and none is empty, '.' or '..'"
+    return Problem(code=code, message=message, got=text, fix=_ID_FIX)
+
+
+def _refused_id(text: str) -> Problem | None:
     parts = text.split("/")
     if len(parts) != _ID_PARTS or any(part in {"", ".", ".."} for part in parts):
-        return Problem(
-            code="E_ID_PATH", message="a dataset id has exactly three non-empty parts", got=text, fix=fix
-        )
+        return _refused_form(text)
     release, species, assembly = parts
     if not _RELEASE.fullmatch(release):
-        return Problem(code="E_ID_CHARS", message="a release is ASCII digits only", got=release, fix=fix)
+        return Problem(code="E_ID_CHARS", message="a release is ASCII digits only", got=release, fix=_ID_FIX)
     if not _SPECIES.fullmatch(species):
         return Problem(
             code="E_ID_CHARS",
             message="a species is ASCII a-z 0-9 and single inner underscores only",
             got=species,
-            fix=fix,
+            fix=_ID_FIX,
         )
     if not _ASSEMBLY.fullmatch(assembly):
         return Problem(
-            code="E_ID_CHARS", message="an assembly is ASCII A-Z a-z 0-9 . _ only", got=assembly, fix=fix
+            code="E_ID_CHARS", message="an assembly is ASCII A-Z a-z 0-9 . _ only", got=assembly, fix=_ID_FIX
         )
     if len(release) > RELEASE_LIMIT or len(species) > NAME_LIMIT or len(assembly) > NAME_LIMIT:
         return Problem(

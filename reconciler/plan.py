@@ -11,6 +11,7 @@ This module builds, encodes, decodes and compares plans. It never reads a store 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ LIFETIME = 24 * 60 * 60
 
 PLAN_LIMIT = 256 * 1024 * 1024
 _TOLERATED_SKEW = 5 * 60
+_MARKS = (b'"resource_changes":', b'"intent":')
+"""What tells a plan that was edited from a file that never was one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,20 +226,15 @@ class SavedPlan:
 
 
 def read_saved(data: bytes, *, where: str) -> SavedPlan:
-    """Decode a saved plan and check its seal.
+    """Decode a saved plan and check its seal, byte for byte.
 
     Raises:
         InvalidInput: the file is not a plan.
         Corrupt: E_PLAN_MISMATCH, the file was edited.
     """
-    document = parse_strict(data, where=where, limit=PLAN_LIMIT)
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    document = _sealed_document(data, where)
+    if document.get("schema") != SCHEMA:
         raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
-    sealed = {name: value for name, value in document.items() if name != "digest"}
-    if sha256_digest(canonical(sealed)) != document.get("digest"):
-        raise Corrupt.of(
-            "E_PLAN_MISMATCH", "the plan file was edited after it was sealed", path=where, fix="plan again"
-        )
     try:
         return SavedPlan(
             **{name: _text(document[name]) for name in ("intent", "digest", "commit", "policy", "tool")},
@@ -253,6 +251,32 @@ def read_saved(data: bytes, *, where: str) -> SavedPlan:
         raise InvalidInput.of(
             "E_PLAN_SHAPE", "a member is missing or of the wrong kind", path=where, fix="plan again"
         ) from error
+
+
+def _sealed_document(data: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        document = parse_strict(data, where=where, limit=PLAN_LIMIT)
+    except InvalidInput as error:
+        if any(mark in data for mark in _MARKS):
+            raise _edited(where) from error
+        raise
+    if not isinstance(document, dict):
+        raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
+    sealed = {name: value for name, value in document.items() if name != "digest"}
+    whole = sha256_digest(canonical(sealed)) == document.get("digest")
+    # What `plan --out` wrote, or what `plan --output json` printed.
+    forms = (canonical(document), f"{json.dumps(document)}\n".encode("ascii")) if whole else ()
+    if data in forms:
+        return document
+    if any(mark in data for mark in _MARKS):
+        raise _edited(where)
+    raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
+
+
+def _edited(where: str) -> Corrupt:
+    return Corrupt.of(
+        "E_PLAN_MISMATCH", "the plan file was edited after it was sealed", path=where, fix="plan again"
+    )
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,12 @@
-"""Asserts in the shipped contract suite show their values, as those in tests do."""
+"""Asserts in the shipped contract suite show their values, and no example has a deadline."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("reconciler.testing.contract_basics", "reconciler.testing.contract_faults")
+
+# How long an example takes depends on the machine and on what else it does; no test asserts a time.
+settings.register_profile("reconciler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reconciler")

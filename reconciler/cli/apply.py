@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
                 lambda: plan_markdown(plan),
             )
             return Exit.DENIED if denied(plan.findings) else Exit.DONE
-        _check_appliable(args, plan, console, reviewed=bool(saved or args.expect))
+        _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
         run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)
@@ -75,11 +75,12 @@ def _ref(saved: SavedPlan | None) -> str | None:
 
 
 def _finished(one: Opened, console: Console) -> Opened:
-    """Finish the run that stands open in a store's ledger, if there is one."""
-    if one.last is None or one.last.results is not None:
+    """Finish the run that stands open in a store's ledger, and remove what a killed run left behind."""
+    if one.last is not None and one.last.results is None:
+        console.note(f"{one.config.name}: finishing run {one.last.seq}, which was stopped before its end")
+    results = one.store.recover()
+    if results is None:
         return one
-    console.note(f"{one.config.name}: finishing run {one.last.seq}, which was stopped before its end")
-    results = one.store.recover() or ()
     for result in results:
         console.note(f"{one.config.name}  {result.outcome.value:<11} {result.step}")
     return refreshed(one.store, one.shape)
@@ -88,7 +89,7 @@ def _finished(one: Opened, console: Console) -> Opened:
 def _check_reviewed(
     args: argparse.Namespace, saved: SavedPlan | None, plan: Plan, opened: Mapping[str, Opened]
 ) -> None:
-    if args.expect and args.expect != plan.intent:
+    if args.expect is not None and args.expect != plan.intent:
         raise Stale.of(
             "E_PLAN_STALE",
             "what would happen is not what was approved",

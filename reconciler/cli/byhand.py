@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.canonical import sha256_digest
 from reconciler.cli.console import Console
+from reconciler.cli.files import Standing, standing
 from reconciler.cli.options import add_desired, add_output, seconds
 from reconciler.cli.roots import opened_root
 from reconciler.cli.workspace import Opened, Workspace, refreshed
@@ -235,7 +236,7 @@ def _present(directory: str) -> str:
 
 def live_digest(hand: Hand) -> str:
     """The digest of the live catalog's bytes; empty if there is no catalog."""
-    if hand.opened.config.kind != SERVING or not hand.root.exists():
+    if hand.opened.config.kind != SERVING or standing(hand.root) is Standing.MISSING:
         return ""
     with opened_root(hand.root, "--store-root") as root:
         data = read_file(root, CATALOG, CATALOG_LIMIT, hand.where)

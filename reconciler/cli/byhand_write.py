@@ -132,7 +132,7 @@ def carry_out(
             if conflict.code != "E_CONFLICT" or intention.base is not None or attempt == _ATTEMPTS:
                 raise
             continue
-        _check_landed(results)
+        check_landed(results)
         return Written(
             status="done", said=intention.said, steps=steps, results=results, notes=intention.notes
         )
@@ -159,11 +159,11 @@ def _steps(hand: Hand, intention: Intention) -> tuple[Step, ...]:
 
 
 def _finish_open_run(console: Console, hand: Hand) -> None:
-    last = hand.opened.last
-    if last is None or last.results is not None:
-        return
-    console.note(f"{hand.name}: finishing run {last.seq}, which was stopped before its end")
-    for result in hand.opened.store.recover() or ():
+    """Finish the run of a process that was killed and remove what it left; nothing open costs nothing."""
+    results = hand.opened.store.recover() or ()
+    if results:
+        console.note(f"{hand.name}: finished a run that was stopped before its end")
+    for result in results:
         console.note(f"{hand.name}  {result.outcome.value:<11} {result.step}")
 
 
@@ -175,16 +175,16 @@ _FAILURES: Mapping[Outcome, type[ReconcilerError]] = {
 }
 
 
-def _check_landed(results: Sequence[StepResult]) -> None:
+def check_landed(results: Sequence[StepResult]) -> None:
     """Turn a step that did not land into the error of its class."""
     failed = next((result for result in results if result.outcome is not Outcome.APPLIED), None)
     if failed is None:
         return
     landed = [result.step for result in results if result.outcome is Outcome.APPLIED]
+    before = f"; applied before it: {', '.join(landed)}" if landed else ""
     problem = Problem(
         code="E_STEP",
-        message=f"step '{failed.step}' is {failed.outcome.value}"
-        + (f"; applied before it: {', '.join(landed)}" if landed else "; nothing else was written"),
+        message=f"the outcome of step '{failed.step}' is: {failed.outcome.value}{before}",
         fix="run the same command again",
     )
     error = _FAILURES.get(failed.outcome, InvalidInput)

@@ -17,9 +17,10 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from reconciler.cli import catalog_file
+from reconciler.cli import catalog_file, catalog_rebuild
 from reconciler.cli.byhand import (
     Hand,
+    Operations,
     add_dataset,
     add_operation,
     add_store,
@@ -32,7 +33,7 @@ from reconciler.cli.byhand_write import Intention, answer_written, carry_out, ch
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_output
-from reconciler.errors import Corrupt, Denied, Exit, InvalidInput
+from reconciler.errors import Corrupt, Denied, Exit, InvalidInput, escaped
 from reconciler.model import Address, Change, DatasetId, Depth, Observed
 from reconciler.stores.serving.catalog import CATALOG_LIMIT, catalog_sha256, encode_catalog, parse_catalog
 
@@ -82,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 action="store_true",
                 help="set the alias of the dataset's own species and assembly instead of latest",
             )
+    _add_resolve(operations)
+    catalog_rebuild.add_rebuild(operations)
+
+
+def _add_resolve(operations: Operations) -> None:
     answer = add_operation(
         operations,
         "resolve",
@@ -126,7 +132,9 @@ def validate(args: argparse.Namespace, console: Console) -> Exit:
     }
     form = "canonical" if canonical else "valid, but not in canonical form"
     noun = "entry" if count == 1 else "entries"
-    console.answer(document, lambda: f"{args.path}: {count} {noun}, {form}\ncatalog sha256 {sha256}")
+    console.answer(
+        document, lambda: f"{escaped(str(args.path), 400)}: {count} {noun}, {form}\ncatalog sha256 {sha256}"
+    )
     return Exit.DONE
 
 
@@ -144,7 +152,7 @@ def promote(args: argparse.Namespace, console: Console) -> Exit:
             slots = slots_of(live, address)
             _check_readable(live, address)
             if "artifact" not in slots:
-                raise _not_published(args, dataset)
+                raise _not_published(args, hand, dataset)
             changes = changes_to(address, slots, {"entry": "listed"})
             if changes and args.dry_run:
                 catalog_file.check_promotable(hand, [dataset])
@@ -250,14 +258,14 @@ def _check_readable(live: Mapping[Address, Observed], address: Address) -> None:
         raise Corrupt(seen.problems)
 
 
-def _not_published(args: argparse.Namespace, dataset: DatasetId) -> Denied:
-    where = f"--store-root {args.store_root}" if args.store_root else f"--store {args.store[0]}"
+def _not_published(args: argparse.Namespace, hand: Hand, dataset: DatasetId) -> Denied:
+    store = f"--store-root {args.store_root}" if args.store_root else f"--store {hand.name}"
     return Denied.of(
         "E_NOT_PUBLISHED",
         "the dataset was never published to this store",
-        path=where,
+        path=hand.where,
         got=str(dataset),
-        fix=f"run 'reconciler dataset publish {dataset} {where} --source-root DIR' first",
+        fix=f"run 'reconciler dataset publish {dataset} {store} --source-root DIR' first",
     )
 
 

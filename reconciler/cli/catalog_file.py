@@ -1,10 +1,9 @@
-"""Replace the catalog by a file, or rebuild a broken one.
+"""Replace the catalog by a file, in one write.
 
 `catalog publish` verifies every entry of the file against the store (the serving store's contract 11),
 shows what would come and go, and makes one write of it. It never drops the last dataset, nor one that an
-alias names, unless a flag says so, and then the alias goes first. `catalog rebuild` moves a broken catalog
-or alias into quarantine and writes both from what git declares and what the ledger recorded, listing only
-datasets whose artifacts hold.
+alias names, unless a flag says so, and then the alias goes first. A catalog that changed since it was
+compared is a conflict: a whole file is never replaced by a guess.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from reconciler.cli.byhand_write import Intention, answer_written, carry_out, sl
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.roots import opened_dataset, opened_root
-from reconciler.errors import Conflict, Corrupt, Denied, Exit, InvalidInput, Problem, ReconcilerError
+from reconciler.errors import Conflict, Corrupt, Denied, Exit, InvalidInput, Problem
 from reconciler.model import NOTHING, Address, Change, DatasetId, Depth, Observed, Slots, parse_digest
 from reconciler.stores.serving.catalog import CATALOG_LIMIT, Catalog, parse_catalog
 from reconciler.stores.serving.heads import entry_slots
@@ -181,28 +180,29 @@ def check_promotable(hand: Hand, datasets: Iterable[DatasetId]) -> None:
         Denied: E_NOT_PUBLISHED.
         Corrupt: a dataset does not hold.
     """
-    absent: list[Problem] = []
-    broken: list[Problem] = []
-    with opened_root(hand.root, "--store-root") as root:
-        for dataset in datasets:
-            try:
-                with opened_dataset(root, dataset, hand.where) as place:
-                    broken += promotion_problems(place, dataset)
-            except InvalidInput as error:
-                absent += _never_published(error, dataset)
+    problems = [problem for dataset in datasets for problem in refusals(hand, dataset)]
+    absent = [problem for problem in problems if problem.code == "E_NOT_PUBLISHED"]
     if absent:
         raise Denied(absent)
-    if broken:
-        raise Corrupt(broken)
+    if problems:
+        raise Corrupt(problems)
 
 
-def _never_published(error: ReconcilerError, dataset: DatasetId) -> Iterable[Problem]:
-    if error.code != "E_DATASET_MISSING":
-        raise error
-    yield Problem(
+def refusals(hand: Hand, dataset: DatasetId) -> tuple[Problem, ...]:
+    """What keeps a dataset of the store from being listed."""
+    with opened_root(hand.root, "--store-root") as root:
+        try:
+            with opened_dataset(root, dataset, hand.where) as place:
+                return promotion_problems(place, dataset)
+        except InvalidInput as error:
+            return tuple(_never_published(problem, dataset) for problem in error.problems)
+
+
+def _never_published(problem: Problem, dataset: DatasetId) -> Problem:
+    return Problem(
         code="E_NOT_PUBLISHED",
         message="the dataset was never published to this store",
+        path=problem.path,
         got=str(dataset),
-        path=error.problems[0].path,
         fix=f"run 'reconciler dataset publish {dataset}' first",
     )

@@ -7,9 +7,9 @@ for example:
 from __future__ import annotations
 
 import argparse
-import sys
 
 from reconciler.cli.console import Console
+from reconciler.cli.options import add_output
 from reconciler.errors import Exit, InvalidInput
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -18,6 +18,7 @@ SHELLS = ("bash", "zsh", "tcsh")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("shell", choices=SHELLS)
+    add_output(parser)
     parser.set_defaults(run=run)
 
 
@@ -33,5 +34,4 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         ) from error
     script: str = shtab.complete(build_parser(), args.shell)
     console.answer({"schema": "reconciler/completion/v1", "script": script}, lambda: script)
-    sys.stdout.flush()
     return Exit.DONE

@@ -3,21 +3,47 @@
 Decides the format (text, JSON, Markdown), colour (only on a terminal, and not with NO_COLOR) and how an
 error looks. A document under JSON is one line with a `schema` member; errors under JSON go to standard
 error as `reconciler/errors/v1`.
+
+Nobody listening is no reason to stop: a line that standard error does not take is dropped, and a reader
+who closes standard output early changes neither what a command does nor its exit code.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
-from reconciler.errors import Problem
+from reconciler.errors import Problem, Unavailable
 
 _COLOURS = {"  + ": "\x1b[32m", "  - ": "\x1b[31m", "  ~ ": "\x1b[33m"}
 _RESET = "\x1b[0m"
 ERRORS_SCHEMA = "reconciler/errors/v1"
+
+
+def open_streams() -> None:
+    """Make the standard streams usable, whatever the caller left of them.
+
+    A closed descriptor is filled, so that no file of a store can take its number; a character that the
+    terminal's encoding lacks is escaped, so that printing never fails halfway.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as we run
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as we run
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +85,7 @@ class Console:
     def note(self, line: str) -> None:
         """A line for people, beside the answer; errors under JSON stand alone on standard error."""
         if self.output != "json":
-            print(line, file=self.err, flush=True)
+            self._tell(line)
 
     def problems(self, problems: tuple[Problem, ...]) -> None:
         """Report what is wrong."""
@@ -67,10 +93,10 @@ class Console:
             import json  # noqa: PLC0415 - not needed for the other formats
 
             document = {"schema": ERRORS_SCHEMA, "errors": [problem.to_json() for problem in problems]}
-            print(json.dumps(document, ensure_ascii=True), file=self.err, flush=True)
+            self._tell(json.dumps(document, ensure_ascii=True))
         else:
             for problem in problems:
-                print(problem, file=self.err, flush=True)
+                self._tell(str(problem))
 
     def confirmed(self, question: str) -> bool:
         """Ask a person; only `yes` is yes."""
@@ -78,9 +104,30 @@ class Console:
         self.err.flush()
         return sys.stdin.readline().strip() == "yes"
 
+    def finish(self) -> None:
+        """Send what was printed past this console on its way."""
+        self._write("")
+
+    def _tell(self, line: str) -> None:
+        try:
+            print(line, file=self.err, flush=True)
+        except OSError:
+            _silence(self.err)
+
     def _write(self, text: str) -> None:
-        self.out.write(text if text.endswith("\n") or not text else text + "\n")
-        self.out.flush()
+        try:
+            self.out.write(text if text.endswith("\n") or not text else text + "\n")
+            self.out.flush()
+        except BrokenPipeError:
+            _silence(self.out)
+        except OSError as error:
+            _silence(self.out)
+            raise Unavailable.of(
+                "E_IO",
+                f"the answer could not be written: {error.strerror}",
+                path="standard output",
+                fix="what the command did stands; make room, then look with 'reconciler status'",
+            ) from error
 
     def _coloured(self, text: str) -> str:
         if not self.out.isatty() or os.environ.get("NO_COLOR"):
@@ -89,3 +136,11 @@ class Console:
             f"{_COLOURS[line[:4]]}{line}{_RESET}" if line[:4] in _COLOURS else line
             for line in text.split("\n")
         )
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what a failed stream still holds nowhere, so that the exit code is not lost to it."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

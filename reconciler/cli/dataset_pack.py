@@ -20,10 +20,11 @@ from typing import BinaryIO
 from reconciler.cli.byhand import Operations, add_dataset, add_operation, add_write, dataset_of, open_by_hand
 from reconciler.cli.console import Console
 from reconciler.cli.dataset_publish import offered_pack, opened_pack, publish_offer
+from reconciler.cli.files import Standing, standing
 from reconciler.cli.options import add_output, seconds
 from reconciler.cli.roots import opened_dataset, opened_root
 from reconciler.cli.workspace import load_desired, open_tree
-from reconciler.errors import Corrupt, Denied, Exit, Unavailable
+from reconciler.errors import Corrupt, Denied, Exit, Unavailable, escaped
 from reconciler.model import DatasetId, Digest, parse_digest
 from reconciler.render.text import plural
 from reconciler.stores.serving.pack import PackReport, verify_pack, write_pack
@@ -117,7 +118,7 @@ def pack(args: argparse.Namespace, console: Console) -> Exit:
     console.answer(
         document,
         lambda: (
-            f"{said[status]}: {dataset} in {out}, {plural(len(summary.files), 'file')}, "
+            f"{said[status]}: {dataset} in {escaped(str(out), 400)}, {plural(len(summary.files), 'file')}, "
             f"{plural(summary.size, 'byte')}\n"
             f"pack     {summary.digest}\nmanifest {summary.manifest}"
         ),
@@ -163,9 +164,9 @@ def _placed(out: Path, name: Path, stream: BinaryIO, digest: Digest, *, dry_run:
         else:
             _sync(out.parent)
             return "done"
-    elif not out.exists():
+    elif standing(out) is Standing.MISSING:
         return "dry-run"
-    if not out.is_file() or _digest_of(out) != digest:
+    if standing(out) is not Standing.FILE or _digest_of(out) != digest:
         raise Denied.of(
             "E_OUT_EXISTS",
             "another file has this name already",
@@ -246,7 +247,7 @@ def unpack(args: argparse.Namespace, console: Console) -> Exit:
         args.desired = args.desired or "desired"
         with open_by_hand(args, console) as hand:
             offer = offered_pack(args.pack, report.dataset, hand, report.manifest)
-            console.note(f"{args.pack}: {report.trust}")
+            console.note(f"{escaped(str(args.pack), 400)}: {report.trust}")
             publish_offer(args, console, hand, offer, schema="reconciler/dataset-unpack/v1")
         return Exit.DONE
     if not args.dry_run:
@@ -258,7 +259,7 @@ def unpack(args: argparse.Namespace, console: Console) -> Exit:
         "out": str(args.out),
         **_report_json(args, report),
     }
-    said = "dry run, nothing was written" if args.dry_run else f"unpacked into {args.out}"
+    said = "dry run, nothing was written" if args.dry_run else f"unpacked into {escaped(str(args.out), 400)}"
     console.answer(document, lambda: f"{_report_text(args, report)}\n{said}")
     return Exit.DONE
 
@@ -283,7 +284,5 @@ def _report_json(args: argparse.Namespace, report: PackReport) -> dict[str, obje
 
 def _report_text(args: argparse.Namespace, report: PackReport) -> str:
     origin = ", written by the reference" if report.by_reference else ""
-    return (
-        f"{args.pack}: {report.dataset}, {plural(len(report.files), 'file')}{origin}; {report.trust}\n"
-        f"manifest {report.manifest}"
-    )
+    pack, files = escaped(str(args.pack), 400), plural(len(report.files), "file")
+    return f"{pack}: {report.dataset}, {files}{origin}; {report.trust}\nmanifest {report.manifest}"

@@ -30,6 +30,7 @@ from reconciler.cli.byhand import (
 )
 from reconciler.cli.byhand_write import Intention, answer_written, carry_out, slots_of
 from reconciler.cli.console import Console
+from reconciler.cli.files import Standing, standing
 from reconciler.cli.roots import opened_dataset, opened_root, setting_of
 from reconciler.errors import Corrupt, Denied, Exit, InvalidInput, Problem, Unavailable
 from reconciler.model import Address, Change, DatasetId, Digest, Observed
@@ -58,6 +59,9 @@ _MEANING = {
     State.NEW: "new: the store had nothing of this dataset",
     State.COMPLETES: "completes: the store had this dataset, but not all of its files",
 }
+
+
+_GATES_LATER = "rules and gates judge a pack when it is staged, which a dry run does not do"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,9 @@ def publish_offer(
         "files": len(offer.files),
         "state": states[0].value,
     }
-    notes = written.notes if states[0] is State.PUBLISHED else (_MEANING[states[0]],)
+    notes: tuple[str, ...] = () if states[0] is State.PUBLISHED else (_MEANING[states[0]],)
+    if args.dry_run and notes and _is_pack(args):
+        notes += (_GATES_LATER,)
     answer_written(console, hand, replace(written, notes=notes), schema, subject)
 
 
@@ -138,7 +144,7 @@ def offered(source: Path, dataset: DatasetId, hand: Hand) -> Offer:
         InvalidInput: E_SOURCE_IS_STORE, E_SOURCE_FILE, E_IDENTITY.
         Corrupt: the source is a pack that does not hold.
     """
-    if source.is_file():
+    if standing(source) is Standing.FILE:
         return offered_pack(source, dataset, hand)
     with _opened_source(source, dataset) as place:
         return _offered_build(place, source, dataset, hand)
@@ -166,7 +172,7 @@ def opened_pack(path: Path) -> Iterator[BinaryIO]:
         InvalidInput: E_FILE, there is no such file.
         Unavailable: E_IO.
     """
-    if not path.is_file():
+    if standing(path) is not Standing.FILE:
         raise InvalidInput.of("E_FILE", "there is no such file", path="--pack", got=str(path))
     try:
         stream = path.open("rb")
@@ -186,7 +192,7 @@ def location_from(base: Path, source: Path) -> str:
 @contextmanager
 def _opened_source(source: Path, dataset: DatasetId) -> Iterator[int]:
     """The dataset's directory in a build root."""
-    if not source.exists():
+    if standing(source) is Standing.MISSING:
         raise _missing(source, "there is no such build root or pack")
     with opened_root(source, "--source-root") as root:
         try:
@@ -290,6 +296,11 @@ def _immutable(path: str, got: str) -> Problem:
     )
 
 
+def _is_pack(args: argparse.Namespace) -> bool:
+    source: Path | None = getattr(args, "source_root", None)
+    return source is None or standing(source) is Standing.FILE
+
+
 def _check_publishable(args: argparse.Namespace, hand: Hand, offer: Offer) -> None:
     """Run the rules and gates on a build root, which a real publish runs on the staged copy.
 
@@ -297,9 +308,9 @@ def _check_publishable(args: argparse.Namespace, hand: Hand, offer: Offer) -> No
         InvalidInput: the dataset is not valid.
         Denied: E_GATE.
     """
-    source: Path = getattr(args, "source_root", None) or args.pack
-    if source.is_file():
+    if _is_pack(args):
         return
+    source: Path = args.source_root
     with _opened_source(source, offer.dataset) as place:
         problems = check_publishable(place, offer.dataset)
         if problems:

@@ -6,7 +6,9 @@ Nothing here touches a store: stores have their own durable writes.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from enum import Enum
 from pathlib import Path
 
 from reconciler.errors import InvalidInput, Unavailable
@@ -29,6 +31,32 @@ def read_file(path: Path, *, limit: int) -> bytes:
     if len(data) > limit:
         raise InvalidInput.of("E_FILE", f"the file is larger than {limit} bytes", path=str(path))
     return data
+
+
+class Standing(Enum):
+    """What a path leads to."""
+
+    MISSING = "missing"
+    FILE = "file"
+    DIRECTORY = "directory"
+    OTHER = "other"
+
+
+def standing(path: Path) -> Standing:
+    """What stands where the user named a path; links are followed.
+
+    Raises:
+        Unavailable: E_IO, that cannot be found out.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return Standing.MISSING
+    except OSError as error:
+        raise Unavailable.of("E_IO", f"cannot be read: {error.strerror}", path=str(path)) from error
+    if stat.S_ISREG(mode):
+        return Standing.FILE
+    return Standing.DIRECTORY if stat.S_ISDIR(mode) else Standing.OTHER
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -36,7 +36,7 @@ def opened_root(path: Path, option: str) -> Iterator[int]:
             "E_ROOT_MISSING", "there is no such directory", path=option, got=str(path), fix="name the root"
         ) from error
     except OSError as error:
-        if path.is_symlink() or error.errno == errno.ELOOP:
+        if error.errno == errno.ELOOP or (error.errno == errno.ENOTDIR and path.is_symlink()):
             raise Unavailable.of(
                 "E_STORE_LINK", "a symbolic link stands where a directory must be", path=str(path)
             ) from error

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.canonical import sha256_digest
-from reconciler.cli.byhand import Hand, add_dataset, dataset_of, live_digest, open_by_hand
+from reconciler.cli.byhand import SERVING, Hand, add_dataset, dataset_of, live_digest, open_by_hand
 from reconciler.cli.console import Console
 from reconciler.cli.dataset_publish import opened_pack
+from reconciler.cli.files import Standing, standing
 from reconciler.cli.options import add_desired, add_output, seconds
 from reconciler.cli.roots import opened_dataset, opened_root
 from reconciler.cli.workspace import Workspace
@@ -33,6 +34,10 @@ from reconciler.stores.serving.files import read_file
 from reconciler.stores.serving.tar_stream import members
 
 SCHEMA = "reconciler/status/v1"
+
+_ABSENT = frozenset({"E_ARTIFACT_MISSING"})
+_PUBLISHABLE = _ABSENT | {"E_HALF_PUBLISHED"}
+"""Problems that publishing the same bytes again repairs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +70,21 @@ class _View:
     live: Mapping[Address, Observed]
     only: DatasetId | None
     source: str | None
+    aliases: tuple[Address, ...]
+
+    @classmethod
+    def of(
+        cls,
+        hand: Hand,
+        wishes: Mapping[Address, Declaration] | None,
+        live: Mapping[Address, Observed],
+        *,
+        only: DatasetId | None,
+        source: str | None = None,
+    ) -> _View:
+        """The view, with the addresses of its few aliases apart from those of its many datasets."""
+        aliases = sorted(address for address in {*live, *(wishes or {})} if address.kind == "alias")
+        return cls(hand=hand, wishes=wishes, live=live, only=only, source=source, aliases=tuple(aliases))
 
     @property
     def option(self) -> str:
@@ -102,16 +122,18 @@ def _views(
     if args.store_root is not None:
         with open_by_hand(args, console) as hand:
             live = hand.observe(_wanted(hand, only), depth)
-            yield _View(hand=hand, wishes=None, live=live, only=only, source=args.source_root)
+            yield _View.of(hand, None, live, only=only, source=args.source_root)
         return
     with Workspace.open(args, console) as workspace:
         for config in workspace.selected:
+            if config.kind != SERVING:
+                continue
             hand = Hand(
                 workspace.opened(config), workspace.root, workspace.desired.governance, workspace.desired
             )
             wishes = {wish.address: wish for wish in workspace.desired.of_store(config.name)}
             live = hand.observe(_wanted(hand, only), depth)
-            yield _View(hand=hand, wishes=wishes, live=live, only=only, source=None)
+            yield _View.of(hand, wishes, live, only=only)
 
 
 def _wanted(hand: Hand, only: DatasetId | None) -> list[Address] | None:
@@ -141,19 +163,19 @@ def _row(view: _View, address: Address) -> StatusRow:
     seen = view.live.get(address)
     slots = NOTHING if seen is None else seen.slots
     aliases = tuple(
-        other.key
-        for other, one in view.live.items()
-        if other.kind == "alias" and one.slots.get("dataset") == address.key
+        alias.key
+        for alias in view.aliases
+        if alias in view.live and view.live[alias].slots.get("dataset") == address.key
     )
     published = Answer.of("artifact" in slots)
-    broken = seen is not None and bool(seen.problems)
+    codes = frozenset() if seen is None else frozenset(problem.code for problem in seen.problems)
     row = StatusRow(
         store=view.hand.name,
         dataset=address.key,
         declared=Answer.UNKNOWN if view.wishes is None else Answer.of(wish is not None and bool(wish.slots)),
         built=_built(view, address, wish),
         published=published,
-        hash_true=Answer.NO if broken else published if published is Answer.YES else Answer.UNKNOWN,
+        hash_true=Answer.NO if codes - _ABSENT else published if "artifact" in slots else Answer.UNKNOWN,
         in_catalog=Answer.of("entry" in slots),
         aliases=aliases,
         place="" if wish is None else str(wish.place),
@@ -173,7 +195,8 @@ def _built(view: _View, address: Address, wish: Declaration | None) -> Answer:
         return Answer.UNKNOWN
     path = view.hand.base / source
     try:
-        data = _packed_manifest(path) if path.is_file() else _built_manifest(path, address.key)
+        is_pack = standing(path) is Standing.FILE
+        data = _packed_manifest(path) if is_pack else _built_manifest(path, address.key)
     except ReconcilerError:
         return Answer.NO
     return Answer.of(data is not None and sha256_digest(data) == wanted)
@@ -197,7 +220,7 @@ def _gaps(view: _View, address: Address, row: StatusRow, slots: Slots) -> Iterab
     """What is not as it should be, and the command that closes it."""
     wish, option, dataset = view.wish(address), view.option, address.key
     apply = f"reconciler apply --store {view.hand.name}"
-    if row.published is Answer.NO and not row.problems:
+    if row.published is Answer.NO and all(problem.code in _PUBLISHABLE for problem in row.problems):
         if wish is not None and wish.source is not None:
             yield Gap("published", apply)
         elif wish is None or wish.slots:
@@ -219,12 +242,12 @@ def _declared_gaps(view: _View, wish: Declaration, slots: Slots, apply: str) -> 
     wanted = wish.slots or dict.fromkeys(("entry", "diffs"))
     if any(value != slots.get(slot) for slot, value in wanted.items() if slot != "artifact"):
         yield Gap("in catalog", apply)
-    for address, alias in (view.wishes or {}).items():
-        live = view.live.get(address)
+    for alias in view.aliases:
+        declared, live = view.wish(alias), view.live.get(alias)
         named = None if live is None else live.slots.get("dataset")
-        if address.kind != "alias" or alias.slots.get("dataset") == named:
+        if declared is None or declared.slots.get("dataset") == named:
             continue
-        if wish.address.key in {alias.slots.get("dataset"), named}:
+        if wish.address.key in {declared.slots.get("dataset"), named}:
             yield Gap("aliased", apply)
 
 

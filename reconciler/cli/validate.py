@@ -42,7 +42,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         document,
         lambda: (
             f"valid: {plural(len(desired.declarations), 'declaration')} for "
-            f"{plural(len(desired.stores), 'store')} at {desired.commit[:12]}"
+            f"{plural(len(desired.stores), 'store')} "
+            + ("in the work tree" if args.worktree else f"at {desired.commit[:12]}")
         ),
     )
     return Exit.DONE

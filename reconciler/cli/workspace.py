@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reconciler import __version__
+from reconciler.cli.files import Standing, standing
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.ledger import Inventory, Record, Run, inventory
@@ -42,6 +43,8 @@ SOURCE_LIMIT = 5_000_000
 """The most bytes that are read of one source that is a file of the commit."""
 
 TOOL = f"reconciler {__version__}"
+
+_EPOCH_DIGITS = 12
 
 
 @dataclass(slots=True)
@@ -191,7 +194,7 @@ class Workspace:
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:
             for address, source in step.sources.items():
-                if source not in self.desired.committed and not (self.root / source).exists():
+                if source not in self.desired.committed and standing(self.root / source) is Standing.MISSING:
                     yield address
 
     def run_of(self, plan: Plan, saved: str, command: str) -> Run:
@@ -235,34 +238,55 @@ def open_tree(args: Namespace, console: Console, *, ref: str | None = None) -> t
     from reconciler.desired.git import open_commit, repository_root  # noqa: PLC0415 - GitPython is slow to import
     from reconciler.desired.worktree import open_worktree  # noqa: PLC0415 - as above
 
-    root = repository_root(Path(args.repo) if args.repo else Path.cwd())
+    root = repository_root(_start(args.repo))
     if args.worktree:
         return root, open_worktree(root, now=source_date_epoch())
     return root, open_commit(
-        root, ref or args.ref or "HEAD", warn=lambda line: console.note(f"warning: {line}")
+        root,
+        ref or ("HEAD" if args.ref is None else args.ref),
+        warn=lambda line: console.note(f"warning: {line}"),
     )
 
 
-def load_desired(tree: Tree, args: Namespace) -> Desired:
-    """The desired state of a tree."""
-    from reconciler.desired.loader import load  # noqa: PLC0415 - the YAML and schema libraries
+def _start(repo: str | None) -> Path:
+    """Where to look for the repository.
 
-    return load(tree, args.desired, governance_paths=GOVERNANCE)
+    Raises:
+        InvalidInput: E_GIT_REPO, the option is empty: a variable that is not set must not mean "here".
+    """
+    if repo == "":
+        raise InvalidInput.of(
+            "E_GIT_REPO", "the option names no directory", path="--repo", got=repo, fix="name the repository"
+        )
+    return Path.cwd() if repo is None else Path(repo)
+
+
+def load_desired(tree: Tree, args: Namespace) -> Desired:
+    """The desired state of a tree, with governance files that can be used."""
+    from reconciler.desired.loader import load  # noqa: PLC0415 - the YAML and schema libraries
+    from reconciler.stores.serving.gates import thresholds_from  # noqa: PLC0415 - as above
+
+    return load(tree, args.desired, governance_paths=GOVERNANCE, judge_governance=thresholds_from)
 
 
 def source_date_epoch() -> int:
     """Unix seconds for what has no commit time: SOURCE_DATE_EPOCH, else the clock.
 
     Raises:
-        InvalidInput: E_ENV, the variable is not a number.
+        InvalidInput: E_ENV, the variable is not a number of at most twelve digits.
     """
     import time  # noqa: PLC0415 - the one place that reads the clock
 
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
         return int(time.time())
-    if not text.isascii() or not text.isdigit():
-        raise InvalidInput.of("E_ENV", "SOURCE_DATE_EPOCH is not a number of seconds", got=text)
+    if not text.isascii() or not text.isdigit() or len(text) > _EPOCH_DIGITS:
+        raise InvalidInput.of(
+            "E_ENV",
+            f"SOURCE_DATE_EPOCH is not a number of seconds with at most {_EPOCH_DIGITS} digits",
+            got=text,
+            fix="set it to unix seconds, or unset it",
+        )
     return int(text)
 
 

@@ -9,6 +9,10 @@ Each git process gets an environment of its own, built from nothing but PATH: no
 configuration, no prompts, no replace objects, no lazy fetching, no transport at all. What the
 repository's own configuration could start (a file-system monitor, hooks) is switched off on the command
 line. An object that is not there (a shallow or partial clone) is an error, never an absent file.
+
+Git refuses a repository of another owner, because its configuration could run commands. The one thing that
+is read of the user's and the system's configuration, and only after such a refusal, is `safe.directory`:
+whoever told git there to trust a directory need not tell us again. The repository itself cannot say so.
 """
 
 from __future__ import annotations
@@ -27,11 +31,18 @@ from reconciler.errors import InvalidInput, Unavailable
 OLDEST: Final = (2, 39, 0)
 ADVISED: Final = (2, 50, 1)
 
+_NO_CONFIGURATION = ("HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null")
+_PLACES_OF_CONFIGURATION = (
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+)
+_OF_THE_USER = frozenset({"system", "global"})
+_DUBIOUS = "dubious ownership"
 _ENVIRONMENT = (
     "LC_ALL=C",
-    "HOME=/nonexistent",
-    "GIT_CONFIG_NOSYSTEM=1",
-    "GIT_CONFIG_GLOBAL=/dev/null",
     "GIT_ATTR_NOSYSTEM=1",
     "GIT_TERMINAL_PROMPT=0",
     "GIT_OPTIONAL_LOCKS=0",
@@ -78,7 +89,7 @@ class _GitFailed(Exception):
 class _Plumbing:
     """Starts git in one directory, always behind the same fence."""
 
-    __slots__ = ("_git",)
+    __slots__ = ("_git", "_trusted")
 
     def __init__(self, directory: Path) -> None:
         try:
@@ -86,11 +97,11 @@ class _Plumbing:
         except ImportError as error:
             raise _no_git() from error
         self._git = Git(str(directory))
+        self._trusted: tuple[str, ...] = ()
 
-    @staticmethod
-    def _command(args: Sequence[str]) -> list[str]:
-        path = os.environ.get("PATH", os.defpath)
-        return ["env", "-i", f"PATH={path}", *_ENVIRONMENT, "git", *_OPTIONS, *args]
+    def _command(self, args: Sequence[str]) -> list[str]:
+        trusted = [word for place in self._trusted for word in ("-c", f"safe.directory={place}")]
+        return [*_fenced(_NO_CONFIGURATION), "git", *_OPTIONS, *trusted, *args]
 
     def run(self, *args: str) -> bytes:
         """What a command prints.
@@ -99,8 +110,19 @@ class _Plumbing:
             _GitFailed: it did not succeed.
             Unavailable: there is no git.
         """
+        try:
+            return self._output(self._command(args))
+        except _GitFailed as failed:
+            if self._trusted or _DUBIOUS not in failed.said:
+                raise
+            self._trusted = self._consent()
+            if not self._trusted:
+                raise
+            return self._output(self._command(args))
+
+    def _output(self, command: list[str]) -> bytes:
         status, out, err = self._git.execute(
-            self._command(args),
+            command,
             with_extended_output=True,
             with_exceptions=False,
             stdout_as_string=False,
@@ -112,9 +134,32 @@ class _Plumbing:
             raise _GitFailed(status, str(err))
         return bytes(out)
 
+    def _consent(self) -> tuple[str, ...]:
+        """The directories that the user or the system tells git to trust, in their order.
+
+        All of them are handed on, so that git judges wildcards and the empty value, which takes back those
+        before it, as it always does. What cannot be read is no consent.
+        """
+        places = [f"{name}={os.environ[name]}" for name in _PLACES_OF_CONFIGURATION if name in os.environ]
+        asked = ("config", "--null", "--show-scope", "--type=path", "--get-all", "safe.directory")
+        try:
+            # Without a repository there is no configuration of one either.
+            out = self._output([*_fenced(places), "GIT_DIR=/nonexistent", "git", *asked])
+        except _GitFailed:
+            return ()
+        words = os.fsdecode(out).split("\0")
+        return tuple(
+            value for scope, value in zip(words[::2], words[1::2], strict=False) if scope in _OF_THE_USER
+        )
+
     def start(self, *args: str, asked: BinaryIO | None = None) -> Any:  # noqa: ANN401 - GitPython's process wrapper
         """A running command whose output is read as it comes."""
         return self._git.execute(self._command(args), istream=asked, as_process=True)
+
+
+def _fenced(configuration: Sequence[str]) -> list[str]:
+    path = os.environ.get("PATH", os.defpath)
+    return ["env", "-i", f"PATH={path}", *_ENVIRONMENT, *configuration]
 
 
 def _no_git() -> Unavailable:
@@ -149,9 +194,9 @@ def repository_root(start: Path) -> Path:
         bare = git.run("rev-parse", "--is-inside-work-tree").strip() != b"true"
         shown = git.run("rev-parse", "--absolute-git-dir" if bare else "--show-toplevel")
     except _GitFailed as failed:
-        owner = start.stat().st_uid
-        if owner != os.geteuid():
-            message, fix = "git does not trust a repository of another user", "run as the user who owns it"
+        if _DUBIOUS in failed.said:
+            message = "git does not trust a repository of another user"
+            fix = "run as the user who owns it, or name it as safe.directory in your own git configuration"
         else:
             message, fix = "there is no git repository here", "run inside one, or name it with --repo"
         raise InvalidInput.of("E_GIT_REPO", message, path="--repo", got=str(start), fix=fix) from failed

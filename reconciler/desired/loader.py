@@ -13,7 +13,7 @@ manifests and the governance files that the caller names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -26,7 +26,7 @@ from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
 from reconciler.desired.yaml_guard import MAX_SIZE, Document, parse
-from reconciler.errors import InvalidInput, LimitExceeded, Problem
+from reconciler.errors import InvalidInput, LimitExceeded, Problem, ReconcilerError
 from reconciler.model import Declaration, Desired, Place
 
 GOVERNANCE_LIMIT: Final = 5_000_000
@@ -55,11 +55,16 @@ _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
 }
 
 
+def _unjudged(_governance: Mapping[str, bytes]) -> None:
+    """Nobody uses the governance files."""
+
+
 def load(
     tree: Tree,
     desired_path: str = "desired",
     *,
     governance_paths: Sequence[str] = (),
+    judge_governance: Callable[[Mapping[str, bytes]], object] = _unjudged,
     limits: TreeLimits = DEFAULT_LIMITS,
 ) -> Desired:
     """Read the desired state of a tree.
@@ -68,11 +73,13 @@ def load(
         tree: a commit or the work tree.
         desired_path: the directory that holds the documents, relative to the root.
         governance_paths: files whose bytes go into the result where they exist.
+        judge_governance: raises one of our errors where those bytes cannot be used.
         limits: how large the desired state may be.
 
     Raises:
         InvalidInput: everything that is wrong with the documents, sorted by place; or E_DESIRED_PATH,
             E_DESIRED_MISSING, E_GIT_MISSING_OBJECT.
+        Denied: nothing is wrong but a governance file that is there and empty.
         LimitExceeded: E_TREE_LIMIT.
         Unavailable: E_IO, a file on disk cannot be read.
     """
@@ -84,6 +91,12 @@ def load(
     _check_gone(draft, tree)
     _check_sources(draft, tree)
     governance = _governance(draft, tree, governance_paths)
+    try:
+        judge_governance(governance)
+    except ReconcilerError as error:
+        if not draft.problems and not isinstance(error, InvalidInput):
+            raise
+        draft.problems += error.problems
     _refuse_all(draft.problems)
     return Desired(
         commit=tree.commit,

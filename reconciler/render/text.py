@@ -32,8 +32,9 @@ def short(value: Value | None) -> str:
 
 
 def plural(count: int, word: str) -> str:
-    """`1 step`, `2 steps`."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+    """`1 step`, `2 steps`, `2 addresses`."""
+    ending = "" if count == 1 else "es" if word.endswith("s") else "s"
+    return f"{count} {word}{ending}"
 
 
 def _change_line(part: StorePlan, source: str | None, changes: Sequence[Change]) -> str:

@@ -46,7 +46,7 @@ SHAPE: Shape = _SHAPE
 NOWHERE = Place("", 0, 0)
 
 CAPABILITIES = Capabilities(
-    serialises_writers=True, atomic_units=True, deletes_content=False, survives_reopen=True
+    serialises_writers=True, atomic_units=False, deletes_content=False, survives_reopen=True
 )
 
 
@@ -143,9 +143,7 @@ class MemoryStore:
         with self._locked():
             state = self._writable()
             self._check_catalog(state)
-            finished = self._finish(state)
-            if any(result.outcome is Outcome.DIVERGED for result in finished or ()):
-                raise OutcomeUnknown(problem for result in finished or () for problem in result.problems)
+            self._finish(state)
             self._check_before(state.contents, steps)
             contents = state.contents
             for step in steps:
@@ -154,7 +152,12 @@ class MemoryStore:
             return self._do(state, steps, len(state.ledger))
 
     def recover(self) -> tuple[StepResult, ...] | None:
-        """Finish the run that stands open in the ledger; None if there is none."""
+        """Finish the run that stands open in the ledger; None if there is none.
+
+        Raises:
+            Corrupt: E_DIVERGED, another writer was at work; the run is closed with that.
+            OutcomeUnknown: the run still could not be finished.
+        """
         with self._locked():
             return self._finish(self._reading())
 
@@ -295,7 +298,12 @@ class MemoryStore:
         records = list(self.history())
         if not records or records[-1].results is not None:
             return None
-        return self._do(state, records[-1].steps, records[-1].seq)
+        results = self._do(state, records[-1].steps, records[-1].seq)
+        for outcome, error in ((Outcome.DIVERGED, Corrupt), (Outcome.UNKNOWN, OutcomeUnknown)):
+            problems = [p for result in results if result.outcome is outcome for p in result.problems]
+            if problems:
+                raise error(problems)
+        return results
 
 
 def _diverged(step: Step) -> StepResult:

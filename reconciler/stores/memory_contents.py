@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from reconciler.canonical import canonical, sha256_digest
-from reconciler.errors import Corrupt, Denied, InvalidInput, Problem, Unavailable
+from reconciler.errors import Conflict, Corrupt, Denied, InvalidInput, Problem, Unavailable
 from reconciler.model import Address, Change, DatasetId, Slots, Step, Value
 
 
@@ -233,8 +233,11 @@ def _check_listed(
         if change.address.kind != "dataset" or key not in catalog:
             continue
         if not catalog[key].value:
-            raise InvalidInput.of(
-                "E_NOT_LISTED", "diffs belong to an entry, and there is none", path=str(change.address)
+            raise Conflict.of(
+                "E_NOT_LISTED",
+                "diffs belong to an entry of the catalog, and this dataset has none",
+                path=str(change.address),
+                fix="plan again",
             )
         if key not in published:
             raise Denied.of(

@@ -52,7 +52,7 @@ class Capabilities:
 
     Attributes:
         serialises_writers: a second writer waits for the first (a lock), it does not lose the race.
-        atomic_units: several units cannot be committed together; a plan is a sequence of steps.
+        atomic_units: several units are committed together; else a run can stop between two of them.
         deletes_content: the store can remove immutable content (garbage collection).
         survives_reopen: what was committed is there through a second handle.
     """

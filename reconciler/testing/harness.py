@@ -68,8 +68,12 @@ class Harness(Protocol):
     def held(self) -> AbstractContextManager[None]:
         """While open, another writer holds whatever serialises the writers."""
 
-    def failing(self, write: int) -> AbstractContextManager[Fault]:
-        """While open, the given write (from 1) of the live system fails."""
+    @property
+    def places(self) -> Sequence[str]:
+        """The names of all places in which a write of the live system can fail."""
+
+    def failing(self, place: str) -> AbstractContextManager[Fault]:
+        """While open, the write at this place fails once."""
 
 
 def declared(store: Store, dataset: str, build: Build, diffs: tuple[str, ...] = ()) -> Declaration:

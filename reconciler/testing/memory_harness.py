@@ -47,6 +47,8 @@ class MemoryFault:
 class MemoryHarness:
     """One memory store of its own."""
 
+    places = ("1st write", "2nd write", "3rd write", "4th write", "5th write", "6th write", "7th write")
+
     def __init__(self, store: str = "m") -> None:
         self._store = store
         self._name = f"harness-{next(_NUMBERS)}"
@@ -102,8 +104,9 @@ class MemoryHarness:
             yield
 
     @contextmanager
-    def failing(self, write: int) -> Iterator[MemoryFault]:
-        """The n-th write fails with EIO."""
+    def failing(self, place: str) -> Iterator[MemoryFault]:
+        """One write fails with EIO."""
+        write = self.places.index(place) + 1
         with self.broken(write, OSError(errno.EIO, "input/output error")) as fault:
             yield fault
 

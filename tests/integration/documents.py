@@ -37,7 +37,8 @@ def page(name: str) -> str:
 
 def pages() -> list[str]:
     """Every Markdown page of the repository, as paths from its root."""
-    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ops").rglob("*.md")]
+    folders = ("docs", "ops", "examples", "benchmarks")
+    found = [*ROOT.glob("*.md"), *(path for name in folders for path in (ROOT / name).rglob("*.md"))]
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
 
 

@@ -265,9 +265,91 @@ def test_a_hostile_repository_executes_nothing(repository: Repository, tmp_path:
     assert len(wish.declarations) == 1
 
 
+@pytest.fixture
+def of_another_owner(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """The repository belongs to somebody else, and our own home is empty."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a repository to another user")
+    repository.write({path: text for path, text in WISH.items() if isinstance(text, str)})
+    for path in (repository.root, *repository.root.rglob("*")):
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return repository
+
+
+def consent(home: Path, *places: str) -> None:
+    lines = "".join(f"\tdirectory = {place}\n" for place in places)
+    (home / ".gitconfig").write_text(f"[safe]\n{lines}")
+
+
+def distrusted(root: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        repository_root(root)
+    assert str(caught.value) == (
+        f"E_GIT_REPO --repo: git does not trust a repository of another user; got {root}; "
+        "fix: run as the user who owns it, or name it as safe.directory in your own git configuration"
+    )
+
+
+@pytest.mark.parametrize("places", [(), ("/elsewhere",), ("*", ""), ("{root}/desired",)])
+def test_a_repository_of_another_owner_is_refused_without_consent(
+    of_another_owner: Repository, tmp_path: Path, places: tuple[str, ...]
+) -> None:
+    consent(tmp_path, *(place.format(root=of_another_owner.root) for place in places))
+    distrusted(of_another_owner.root)
+
+
+@pytest.mark.parametrize("places", [("{root}",), ("*",), ("/elsewhere", "", "{root}"), ("~/repo",)])
+def test_a_repository_of_another_owner_is_read_with_the_users_consent(
+    of_another_owner: Repository, tmp_path: Path, places: tuple[str, ...]
+) -> None:
+    consent(tmp_path, *(place.format(root=of_another_owner.root) for place in places))
+    root = repository_root(of_another_owner.root / "desired")
+    assert root == of_another_owner.root
+    assert len(load(open_commit(root, "HEAD")).declarations) == 1
+    assert len(load(open_worktree(root, now=0)).declarations) == 1
+
+
+def test_the_systems_consent_counts_too(
+    of_another_owner: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "system").write_text("[safe]\n\tdirectory = *\n")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(tmp_path / "system"))
+    distrusted(of_another_owner.root)
+    monkeypatch.delenv("GIT_CONFIG_NOSYSTEM")
+    assert repository_root(of_another_owner.root) == of_another_owner.root
+
+
+def test_a_repository_cannot_consent_for_itself(
+    of_another_owner: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = of_another_owner.root / ".git/config"
+    config.write_text(config.read_text() + "[safe]\n\tdirectory = *\n")
+    for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": "*"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    distrusted(of_another_owner.root)
+
+
+def test_a_trusted_repository_of_another_owner_executes_nothing(
+    of_another_owner: Repository, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    command = script(tmp_path / "run", canary)
+    config = of_another_owner.root / ".git/config"
+    config.write_text(config.read_text() + f"[core]\n\tfsmonitor = {command}\n\tpager = {command}\n")
+    settings = f"[core]\n\tpager = {command}\n\tfsmonitor = {command}\n[alias]\n\tconfig = !{command}\n"
+    (tmp_path / ".gitconfig").write_text(f"{settings}[safe]\n\tdirectory = *\n")
+    assert len(load(open_commit(repository_root(of_another_owner.root), "HEAD")).declarations) == 1
+    assert not canary.exists()
+
+
 def test_the_environment_cannot_redirect_what_is_read(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    open_commit(repository.root, "HEAD")  # GitPython asks for git's version, unfenced, when it is imported
     other = Repository.create(tmp_path / "other")
     other.commit({"desired/s.yaml": STORES})
     canary = tmp_path / "canary"

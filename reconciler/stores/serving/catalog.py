@@ -50,7 +50,7 @@ _HEAD = b'{"datasets":['
 _TAIL = b'],"model_version":"v1"}'
 _CHUNK = 4096
 _STANDARD = re.compile(
-    rb'\{"dataset":\{"assembly":"(?P<a>[A-Za-z0-9._]{1,64})","release":"(?P<r>[0-9]{1,16})",'
+    rb'\{"dataset":\{"assembly":"(?P<a>(?!\.\.?")[A-Za-z0-9._]{1,64})","release":"(?P<r>[0-9]{1,16})",'
     rb'"species":"(?P<s>[a-z0-9]+(?:_[a-z0-9]+)*)"\},'
     rb'"manifest_path":"(?P<d>release=(?P=r)/species=(?P=s)/assembly=(?P=a)/derived/)manifest\.json",'
     rb'"sqlite_path":"(?P=d)gene_summary\.sqlite"\}'
@@ -173,12 +173,12 @@ def _parse_standard(data: bytes) -> list[Entry] | None:
     end, position = len(data) - len(_TAIL), len(_HEAD)
     if position == end:
         return entries
-    match = _STANDARD.match
+    match, text = _STANDARD.match, _Texts()
     while found := match(data, position, end):
         assembly, release, species = found.group("a", "r", "s")
         if len(species) > NAME_LIMIT:
             return None
-        entries.append(Entry(DatasetId(_text(release), _text(species), _text(assembly))))
+        entries.append(Entry(DatasetId(text[release], text[species], text[assembly])))
         position = found.end()
         if position == end:
             return entries
@@ -188,8 +188,12 @@ def _parse_standard(data: bytes) -> list[Entry] | None:
     return None
 
 
-def _text(part: bytes) -> str:
-    return sys.intern(part.decode("ascii"))
+class _Texts(dict[bytes, str]):
+    """The text of each part of an id, one object for each: a catalog repeats them very often."""
+
+    def __missing__(self, part: bytes) -> str:
+        text = self[part] = sys.intern(part.decode("ascii"))
+        return text
 
 
 def _parse_any(data: bytes, where: str) -> list[Entry]:
@@ -230,7 +234,7 @@ def _check_version(document: Any, where: str) -> None:  # noqa: ANN401 - JSON
 def _entry(data: bytes, index: int, where: str) -> Entry:
     found = _STANDARD.fullmatch(data)
     if found and len(found["s"]) <= NAME_LIMIT:
-        return Entry(DatasetId(_text(found["r"]), _text(found["s"]), _text(found["a"])))
+        return Entry(DatasetId(*(found[part].decode("ascii") for part in "rsa")))
     members = convert(parse_strict(data, where=where), _EntryMembers, where=f"{where}, entry {index + 1}")
     dataset = members.dataset.id
     problem = id_problem(dataset, where)

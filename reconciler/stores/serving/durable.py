@@ -147,13 +147,39 @@ def open_directory(root: int, path: str) -> int:
 
 
 def make_directory(root: int, path: str) -> None:
-    """Create a directory and its parents where they are missing, each synced into its parent."""
+    """Create a directory and its parents where they are missing, each of them synced into its parent.
+
+    What stands already is synced as well: who made it may have been killed before the sync.
+    """
+    _make(root, path, os.fsync)
+
+
+def make_unsynced(root: int, path: str) -> None:
+    """As `make_directory` in a tree that the caller syncs as a whole later on."""
+    _make(root, path, lambda _handle: None)
+
+
+def make_above(handle: int, path: str) -> None:
+    """As `make_directory` for a store's root, whose upper parents may be on a read-only file system."""
+    _make(handle, path, sync_above)
+
+
+def sync_above(handle: int) -> None:
+    """Sync a directory above a store; one that cannot be synced cannot have been changed either."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EROFS}:
+            raise
+
+
+def _make(root: int, path: str, sync: Callable[[int], None]) -> None:
     handle = os.open(".", _DIRECTORY, dir_fd=root)
     try:
         for part in path.split("/"):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(part, DIRECTORY_MODE, dir_fd=handle)
-                os.fsync(handle)
+            sync(handle)
             inner = os.open(part, _DIRECTORY, dir_fd=handle)
             os.close(handle)
             handle = inner

@@ -12,13 +12,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
-
-import orjson
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict, Corrupt
-from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_record
+from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_heads, read_record
 from reconciler.model import Step, StepResult
 from reconciler.stores.serving.durable import (
     INTENT_MOMENTS,
@@ -28,43 +27,53 @@ from reconciler.stores.serving.durable import (
     put_if_absent,
     store_faults,
 )
-from reconciler.stores.serving.files import read_file
+from reconciler.stores.serving.files import read_file, sha256_file
 
 _NAME = re.compile(r"([0-9]{20})\.(intent|outcome)\.json", re.ASCII)
+_NAMES = re.compile(rf"{_NAME.pattern}(?:/{_NAME.pattern})*", re.ASCII)
+_PARTS = ("intent", "outcome")
 _RECORD_LIMIT = 512 << 20
 _TRIES = 3
 _PAUSE = 0.01
 
 
 class End(NamedTuple):
-    """The end of the chain: the last record, and what the next one follows."""
+    """The end of the chain, and what the next record follows.
 
-    last: Record | None
+    Attributes:
+        next_seq: the sequence number that the next run takes.
+        link: what the next intent follows: the digest of the last outcome, None at first.
+        heads: the heads that the last closed record names.
+        open_record: the run that a killed process left unfinished.
+    """
 
-    @property
-    def next_seq(self) -> int:
-        """The sequence number that the next run takes."""
-        return self.last.seq + 1 if self.last else 1
-
-    @property
-    def link(self) -> str | None:
-        """What the next intent follows: the digest of the last outcome, None at first."""
-        return self.last.outcome_sha if self.last else None
-
-    @property
-    def open_record(self) -> Record | None:
-        """The run that a killed process left unfinished."""
-        return self.last if self.last and self.last.results is None else None
+    next_seq: int = 1
+    link: str | None = None
+    heads: Mapping[str, str] = MappingProxyType({})
+    open_record: Record | None = None
 
 
-def _gap(numbers: Mapping[int, set[str]]) -> str:
-    """What is missing among the numbered files; empty if nothing is."""
+def _are_a_chain(names: Sequence[str]) -> bool:
+    """Whether sorted names are those of a chain: all have the form, and fill the range that they span."""
+    if not names:
+        return True
+    last = file_name((len(names) + 1) // 2, _PARTS[(len(names) + 1) % 2])
+    spans = names[0] == file_name(1, "intent") and names[-1] == last
+    return spans and _NAMES.fullmatch("/".join(names)) is not None
+
+
+def _what_is_wrong(names: Sequence[str]) -> str:
+    """Why sorted names are not those of a chain."""
+    numbers: dict[int, set[str]] = {}
+    for name in names:
+        match = _NAME.fullmatch(name)
+        if not match:
+            return f"a file that does not belong there: {name[:80]!a}"
+        numbers.setdefault(int(match.group(1)), set()).add(match.group(2))
     for seq, parts in sorted(numbers.items()):
         if "intent" not in parts or ("outcome" not in parts and seq != len(numbers)):
             return f"record {seq} is incomplete"
-    if numbers and max(numbers) != len(numbers):
-        return "a number is missing"
-    return ""
+    return "a number is missing"
 
 
 class LedgerFiles:
@@ -78,24 +87,31 @@ class LedgerFiles:
 
     def head(self) -> str:
         """The name of the newest file, or nothing; moves with every record."""
-        numbers = self._numbers()
-        if not numbers:
-            return ""
-        last = max(numbers)
-        return file_name(last, "outcome" if numbers[last] == {"intent", "outcome"} else "intent")
+        names = self._names()
+        return names[-1] if names else ""
 
     def end(self) -> End:
-        """The last record, with the one before it as its link.
+        """The end of the chain: an open record is decoded, of a closed one only its outcome.
 
         Raises:
             Corrupt: E_LEDGER_CHAIN.
         """
-        numbers = self._numbers()
-        if not numbers:
-            return End(None)
-        last = max(numbers)
-        previous = self._bytes(last - 1, "outcome") if last > 1 else None
-        return End(self._record(last, None if previous is None else sha256_digest(previous), numbers))
+        names = self._names()
+        if not names:
+            return End()
+        closed, is_open = divmod(len(names), 2)
+        outcome = self._bytes(closed, "outcome") if closed else None
+        link = None if outcome is None else sha256_digest(outcome)
+        heads = {} if outcome is None else self._heads(closed, outcome)
+        if not is_open:
+            return End(closed + 1, link, heads)
+        return End(closed + 2, None, heads, self._record(closed + 1, link, None))
+
+    def _heads(self, seq: int, outcome: bytes) -> Mapping[str, str]:
+        intent = sha256_file(self._root, f"{LEDGER}/{file_name(seq, 'intent')}")
+        if intent is None:
+            raise self._broken(f"record {seq} has gone")
+        return read_heads(seq=seq, intent_sha=f"sha256:{intent.sha256}", outcome=outcome, where=self._where)
 
     def recorded_heads(self) -> Mapping[str, str]:
         """The heads that the last closed record names.
@@ -103,16 +119,7 @@ class LedgerFiles:
         Raises:
             Corrupt: E_LEDGER_CHAIN.
         """
-        last = self.end().last
-        if last is None:
-            return {}
-        if last.results is not None:
-            return last.heads
-        outcome = self._bytes(last.seq - 1, "outcome") if last.seq > 1 else None
-        try:
-            return {} if outcome is None else orjson.loads(outcome)["heads"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise self._broken(f"record {last.seq - 1} cannot be read") from error
+        return self.end().heads
 
     def records(self) -> Iterator[Record]:
         """All records, oldest first, each link checked.
@@ -120,12 +127,25 @@ class LedgerFiles:
         Raises:
             Corrupt: E_LEDGER_CHAIN.
         """
-        numbers = self._numbers()
+        names = self._names()
         previous: str | None = None
-        for seq in sorted(numbers):
-            record = self._record(seq, previous, numbers)
+        for seq in range(1, (len(names) + 1) // 2 + 1):
+            closed = 2 * seq <= len(names)
+            record = self._record(seq, previous, self._bytes(seq, "outcome") if closed else None)
             previous = record.outcome_sha
             yield record
+
+    def settle(self) -> None:
+        """Make what stands in the ledger durable; who wrote the last record may have been killed before.
+
+        Otherwise a power loss could keep a step and lose its intent, or keep a record and lose the one
+        before it.
+
+        Raises:
+            OSError: the store failed.
+        """
+        with directory(self._root, LEDGER) as ledger:
+            os.fsync(ledger)
 
     def put_intent(
         self,
@@ -188,36 +208,33 @@ class LedgerFiles:
             return False
         return True
 
-    def _numbers(self) -> dict[int, set[str]]:
-        """The parts of each record; read again where a writer at work may explain what is missing."""
-        gap = ""
+    def _names(self) -> list[str]:
+        """The sorted names; read again where a writer at work may explain what is wrong.
+
+        They are an intent and an outcome for each number from 1 on, the last outcome perhaps not yet.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN, they are any other.
+        """
+        names: list[str] = []
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE)
-            numbers = self._listed()
-            gap = _gap(numbers)
-            if not gap:
-                return numbers
-        raise self._broken(gap)
+            names = self._listed()
+            if _are_a_chain(names):
+                return names
+        raise self._broken(_what_is_wrong(names))
 
-    def _listed(self) -> dict[int, set[str]]:
-        numbers: dict[int, set[str]] = {}
+    def _listed(self) -> list[str]:
         with store_faults(self._where):
             try:
                 with directory(self._root, LEDGER) as ledger:
-                    names = os.listdir(ledger)
+                    return sorted(os.listdir(ledger))
             except FileNotFoundError:
-                return {}
-        for name in names:
-            match = _NAME.fullmatch(name)
-            if not match:
-                raise self._broken(f"a file that does not belong there: {name[:80]!a}")
-            numbers.setdefault(int(match.group(1)), set()).add(match.group(2))
-        return numbers
+                return []
 
-    def _record(self, seq: int, previous: str | None, numbers: Mapping[int, set[str]]) -> Record:
+    def _record(self, seq: int, previous: str | None, outcome: bytes | None) -> Record:
         intent = self._bytes(seq, "intent")
-        outcome = self._bytes(seq, "outcome") if "outcome" in numbers[seq] else None
         if intent is None:
             raise self._broken(f"record {seq} has gone")
         return read_record(

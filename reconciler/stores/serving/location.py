@@ -23,8 +23,10 @@ from reconciler.stores.serving.durable import (
     STAGING,
     TMP,
     directory,
+    make_above,
     make_directory,
     store_faults,
+    sync_above,
     unavailable,
     unique_name,
 )
@@ -48,10 +50,16 @@ def root_path(config: StoreConfig) -> str:
             "E_STORE_ROOT",
             "the root of a serving store is a directory",
             path=str(config.place),
-            got=str(root),
+            got=_without_secrets(str(root)),
             fix="write root: file:PATH",
         )
     return path
+
+
+def _without_secrets(root: str) -> str:
+    """What may be shown of a root that is an address: it can hold a password or a signature."""
+    scheme, mark, _ = root.partition("://")
+    return f"{scheme}{mark}…" if mark else root
 
 
 def may_create(config: StoreConfig) -> bool:
@@ -92,7 +100,7 @@ def create_root(base: Path, path: str, where: str) -> int:
         handle = os.open(start, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if parts:
-                make_directory(handle, "/".join(parts))
+                make_above(handle, "/".join(parts))
         finally:
             os.close(handle)
     made = open_root(base, path, where)
@@ -155,14 +163,38 @@ def _stands(handle: int, name: str) -> bool:
 
 
 def prepare_own(root: int, where: str) -> None:
-    """Make the store's own directory where it is missing.
+    """Make the store's own directories where they are missing.
+
+    Until a first record stands, everything up to the root's own name is synced again, because whoever made
+    it may have been killed before the sync, and a ledger is no more durable than the directories above it.
 
     Raises:
         Unavailable: E_STORE_LINK or E_IO.
     """
     with store_faults(f"{where}/{OWN}"):
+        begun = _begun(root)
+        if not begun:
+            _sync_name_of(root)
         for path in (LEDGER, STAGING, TMP):
-            make_directory(root, path)
+            if not begun or not _stands(root, path):
+                make_directory(root, path)
+
+
+def _begun(root: int) -> bool:
+    try:
+        with directory(root, LEDGER) as ledger:
+            return bool(os.listdir(ledger))
+    except FileNotFoundError:
+        return False
+
+
+def _sync_name_of(root: int) -> None:
+    with contextlib.suppress(PermissionError):  # who may not open the parent did not make the root
+        parent = os.open("..", _DIRECTORY, dir_fd=root)
+        try:
+            sync_above(parent)
+        finally:
+            os.close(parent)
 
 
 def probe(root: int, where: str) -> None:

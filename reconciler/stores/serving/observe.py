@@ -57,11 +57,11 @@ def observe_artifact(dirfd: int, where: str = "") -> Observation:
     Raises:
         Unavailable: a file is there but cannot be read, or is a link.
     """
-    digest = _intact(dirfd)
+    digest = intact_artifact(dirfd)
     return Observation(digest) if digest else _explained(DatasetFiles(dirfd, where))
 
 
-def _intact(dirfd: int) -> Digest | None:
+def intact_artifact(dirfd: int) -> Digest | None:
     """The digest of a dataset whose chain holds in exactly our bytes; None for everything else.
 
     This is the whole cost of a dataset in a snapshot, so it makes the fewest calls; whatever it does not

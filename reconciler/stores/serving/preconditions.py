@@ -40,7 +40,7 @@ from reconciler.stores.serving.order import (
     LISTED,
     NAMED,
 )
-from reconciler.stores.serving.publish import Publication, check_place, check_staged, stage
+from reconciler.stores.serving.publish import Publication, check_place, check_staged, seal, stage
 from reconciler.stores.serving.publisher_lock import await_publisher
 from reconciler.stores.serving.session import Session
 from reconciler.stores.serving.verify import check_promotable
@@ -49,6 +49,9 @@ _SLOTS: Mapping[str, frozenset[str]] = {
     DATASET: frozenset({ARTIFACT, ENTRY, DIFFS}),
     ALIAS: frozenset({NAMED, BINDING}),
 }
+
+_BEARERS: Mapping[str, str] = {DIFFS: ENTRY, BINDING: NAMED}
+"""A slot that can only stand where another does."""
 
 
 def check_form(steps: Sequence[Step], where: str) -> None:
@@ -170,6 +173,10 @@ def _differences(
                 live.pop((change.address, change.slot), None)
             else:
                 live[(change.address, change.slot)] = change.after
+        for change in step.changes:
+            bearer = _BEARERS.get(change.slot)
+            if bearer is not None and change.after is not None and (change.address, bearer) not in live:
+                yield _conflict(str(change.address), f"its {bearer} was expected to be there", "absent")
 
 
 def _text(value: Value) -> str:
@@ -215,6 +222,7 @@ def prepare(session: Session, steps: Sequence[Step], time: int) -> None:
         stage(session.root, session.base, session.seq, publication, time)
         check_staged(session.root, session.seq, publication, session.thresholds)
         check_place(session.root, session.seq, publication, session.where)
+        seal(session.root, session.seq, publication.dataset)
 
 
 def check_references(
@@ -229,6 +237,7 @@ def check_references(
 
     Raises:
         Denied: E_ALIAS_TARGET, an alias would name a dataset that is not listed.
+        Conflict: E_NOT_LISTED, diffs would be set where there is no entry.
         InvalidInput, Corrupt: a dataset that would become listed is not promotable.
     """
     named = {key: alias.dataset for key, alias in heads.aliases().items()}
@@ -248,6 +257,7 @@ def check_references(
                 named.pop(change.address.key, None)
             elif change.slot == NAMED:
                 named[change.address.key] = DatasetId.parse(str(change.after))
+        _check_entries(step, listed, heads)
         _check_names(step, named, listed, heads)
     if problems:
         raise Corrupt(problems)
@@ -257,7 +267,7 @@ def promotable(session: Session, dataset: DatasetId) -> tuple[Problem, ...]:
     """What keeps a dataset on disk from being listed (contract 11).
 
     Raises:
-        InvalidInput: E_NOT_PUBLISHED, it is not on disk.
+        Denied: E_NOT_PUBLISHED, it is not on disk.
     """
     path = dataset_path(dataset)
     handle = open_dir(session.root, path, session.where)
@@ -273,14 +283,29 @@ def never_published(dataset: DatasetId, where: str) -> NoReturn:
     """Refuse to list a dataset that is not on disk.
 
     Raises:
-        InvalidInput: E_NOT_PUBLISHED.
+        Denied: E_NOT_PUBLISHED.
     """
-    raise InvalidInput.of(
+    raise Denied.of(
         "E_NOT_PUBLISHED",
         "this dataset was never published to this store",
         path=f"{where}/{dataset_path(dataset)}",
         fix="publish it first, or declare its source",
     )
+
+
+def _check_entries(step: Step, listed: Mapping[DatasetId, bool], heads: Heads) -> None:
+    """Refuse diffs of a dataset that is not listed: they stand in its entry."""
+    for change in step.changes:
+        if change.slot != DIFFS or change.after is None:
+            continue
+        dataset = DatasetId.parse(change.address.key)
+        if not listed.get(dataset, heads.catalog.find(dataset) is not None):
+            raise Conflict.of(
+                "E_NOT_LISTED",
+                "diffs belong to an entry of the catalog, and this dataset has none",
+                path=str(change.address),
+                fix="plan again",
+            )
 
 
 def _check_names(

@@ -42,6 +42,7 @@ from reconciler.stores.serving.durable import (
     create_synced,
     directory,
     make_directory,
+    make_unsynced,
     move_aside,
     remove_tree,
     sync_directories,
@@ -78,8 +79,13 @@ def staged_path(seq: int, dataset: DatasetId) -> str:
     return f"{STAGING}/{seq:020d}/{str(dataset).replace('/', ',')}"
 
 
+def _unjudged_path(seq: int, dataset: DatasetId) -> str:
+    """Where it is written before it was judged, so that what stands at `staged_path` always was."""
+    return f"{staged_path(seq, dataset)}.part"
+
+
 def stage(root: int, base: Path, seq: int, publication: Publication, time: int) -> None:
-    """Write the complete dataset where no reader looks.
+    """Write the complete dataset where no reader looks; `seal` makes it count as staged.
 
     Args:
         root: descriptor of the store's root.
@@ -92,9 +98,10 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
         Unavailable, InvalidInput, Corrupt: the source is not what was declared.
         OSError: the store failed.
     """
-    path = staged_path(seq, publication.dataset)
+    path = _unjudged_path(seq, publication.dataset)
     _discard(root, path)
-    make_directory(root, path)
+    with directory(root, STAGING) as staging:
+        make_directory(staging, path.removeprefix(f"{STAGING}/"))
     with directory(root, path) as place:
         copied: dict[str, str] = {}
 
@@ -113,7 +120,7 @@ def stage(root: int, base: Path, seq: int, publication: Publication, time: int) 
 def _create(place: int, path: str, pieces: Iterator[bytes]) -> str:
     """Write one staged file and return its bare sha256."""
     parent, _, name = path.rpartition("/")
-    make_directory(place, parent)
+    make_unsynced(place, parent)
     seen = hashlib.sha256()
 
     def hashed() -> Iterator[bytes]:
@@ -162,7 +169,7 @@ def check_staged(root: int, seq: int, publication: Publication, thresholds: Thre
         InvalidInput: what was built is not a valid dataset of this id.
         Denied: E_GATE, a publish gate fails.
     """
-    with directory(root, staged_path(seq, publication.dataset)) as place:
+    with directory(root, _unjudged_path(seq, publication.dataset)) as place:
         report = verify_dataset(place, publication.dataset, deep=False, thresholds=thresholds, store=False)
         problems = tuple(problem for problem in report.problems if problem.code != "E_GATE")
         problems += check_promotable(place, publication.dataset)
@@ -187,7 +194,8 @@ def check_place(root: int, seq: int, publication: Publication, where: str) -> No
     """
     path = dataset_path(publication.dataset)
     try:
-        with directory(root, path) as live, directory(root, staged_path(seq, publication.dataset)) as staged:
+        staged_at = _unjudged_path(seq, publication.dataset)
+        with directory(root, path) as live, directory(root, staged_at) as staged:
             differing = [name for name in _staged_files(staged) if _differs(live, staged, name, publication)]
             published = observe_artifact(live)[0] is not None
     except FileNotFoundError:
@@ -214,6 +222,16 @@ def check_place(root: int, seq: int, publication: Publication, where: str) -> No
         )
         for place in places
     )
+
+
+def seal(root: int, seq: int, dataset: DatasetId) -> None:
+    """Let a complete, judged copy count as staged."""
+    staged = staged_path(seq, dataset)
+    parent_path, _, name = staged.rpartition("/")
+    _discard(root, staged)
+    with directory(root, parent_path) as parent:
+        os.rename(f"{name}.part", name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.fsync(parent)
 
 
 def _staged_files(staged: int) -> tuple[str, ...]:
@@ -292,7 +310,7 @@ def _complete(staged: int, live: int) -> None:
     """Link in the files that are missing, one by one; nothing that stands there is touched."""
     for path in _staged_files(staged):
         folder, _, name = path.rpartition("/")
-        make_directory(live, folder)
+        make_unsynced(live, folder)
         with directory(staged, folder) as origin, directory(live, folder) as goal:
             if _absent(goal, name):
                 failpoint("fs.publish.link")
@@ -309,7 +327,7 @@ def _put_aside(root: int, seq: int, dataset: DatasetId) -> None:
 
 
 def is_staged(root: int, seq: int, dataset: DatasetId) -> bool:
-    """Whether a run's complete copy still stands in staging (an intent follows complete staging only)."""
+    """Whether a run's complete copy still stands in staging: what stands there was sealed."""
     try:
         with directory(root, staged_path(seq, dataset)):
             return True

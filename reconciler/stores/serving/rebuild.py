@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from reconciler.errors import Corrupt, Denied, InvalidInput, Problem
+from reconciler.errors import Corrupt, Denied, Problem
 from reconciler.failpoints import failpoint
 from reconciler.ledger import Record
 from reconciler.model import NOTHING, Address, Change, DatasetId, Slots, Step, StepResult, merged
@@ -204,7 +204,7 @@ def _standing(session: Session, will_list: frozenset[DatasetId], broken: list[st
 def _problems(session: Session, dataset: DatasetId) -> tuple[Problem, ...]:
     try:
         return promotable(session, dataset)
-    except InvalidInput as error:
+    except Denied as error:
         return error.problems
 
 

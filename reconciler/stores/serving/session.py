@@ -17,10 +17,11 @@ from pathlib import Path
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict, Unavailable
+from reconciler.failpoints import failpoint
 from reconciler.model import NOTHING, Address, DatasetId, Slots, Value
 from reconciler.stores.serving.catalog import CATALOG_LIMIT, Catalog
 from reconciler.stores.serving.contents import dataset_path
-from reconciler.stores.serving.durable import LEDGER, OWN, STAGING, TMP, directory, remove_tree
+from reconciler.stores.serving.durable import LEDGER, OWN, STAGING, TMP, directory, remove_tree, unique_name
 from reconciler.stores.serving.files import open_dir, read_file
 from reconciler.stores.serving.gates import Thresholds
 from reconciler.stores.serving.heads import CATALOG_FILE, Heads, alias_slots, entry_slots, read_heads
@@ -128,11 +129,17 @@ class Session:
         Args:
             keep: the number of the run whose staging stays.
         """
-        for area in (TMP, STAGING):
-            with directory(self.root, area) as place:
-                for name in os.listdir(place):
-                    if area == TMP or name != f"{keep or 0:020d}":
-                        remove_tree(place, name)
+        with directory(self.root, STAGING) as staging, directory(self.root, TMP) as tmp:
+            dead = [name for name in os.listdir(staging) if name != f"{keep or 0:020d}"]
+            for name in dead:
+                # Moved first: a staging directory that stands is complete, however we are killed.
+                failpoint("fs.sweep")
+                os.rename(name, unique_name(), src_dir_fd=staging, dst_dir_fd=tmp)
+            if dead:
+                os.fsync(tmp)
+                os.fsync(staging)  # before anything in it goes, or a power loss brings it back in part
+            for name in os.listdir(tmp):
+                remove_tree(tmp, name)
 
 
 def litter(root: int) -> bool:

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from reconciler.errors import Problem
 from reconciler.model import Address, DatasetId, Depth, Observed, Selection, Value, dataset_id_problem
 from reconciler.stores.serving.catalog import Entry
 from reconciler.stores.serving.contents import MANIFEST, dataset_path
-from reconciler.stores.serving.files import open_dir
 from reconciler.stores.serving.heads import Heads, alias_slots, entry_slots
-from reconciler.stores.serving.observe import observe_artifact, observe_content
+from reconciler.stores.serving.observe import intact_artifact, observe_artifact, observe_content
 from reconciler.stores.serving.order import ALIAS, ARTIFACT, DATASET
-from reconciler.stores.serving.walk import Standing, dataset_directories
+from reconciler.stores.serving.walk import Places, Standing, dataset_directories
+
+_NO_MORE: tuple[str, Entry | None] = ("", None)
 
 
 class Reader(NamedTuple):
@@ -43,9 +45,9 @@ def snapshot(reader: Reader, selection: Selection) -> Iterator[Observed]:
         yield from _aliases(reader, lambda _address: True)
         yield from _everything(reader, selection.depth)
         return
-    addresses = frozenset(a for a in selection.addresses if a.store == reader.store)
-    yield from _aliases(reader, addresses.__contains__)
-    yield from _some(reader, sorted(a for a in addresses if a.kind == DATASET), selection.depth)
+    yield from _aliases(reader, selection.addresses.__contains__)
+    ours = (a for a in selection.addresses if a.store == reader.store and a.kind == DATASET)
+    yield from _some(reader, sorted(ours), selection.depth)
 
 
 def _aliases(reader: Reader, wanted: Callable[[Address], bool]) -> Iterator[Observed]:
@@ -57,21 +59,24 @@ def _aliases(reader: Reader, wanted: Callable[[Address], bool]) -> Iterator[Obse
 
 
 def _some(reader: Reader, addresses: Sequence[Address], depth: Depth) -> Iterator[Observed]:
-    for address in addresses:
-        if dataset_id_problem(address.key) is not None:
-            continue
-        dataset = DatasetId.parse(address.key)
-        entry = reader.heads.catalog.find(dataset)
-        handle = None
-        if depth is not Depth.HEADS:
-            handle = open_dir(reader.root, dataset_path(dataset), reader.where)
-        try:
-            seen = _observed(reader, dataset, entry, handle, depth)
-        finally:
-            if handle is not None:
-                os.close(handle)
-        if seen is not None:
-            yield seen
+    listed = ((str(entry.id), entry) for entry in reader.heads.catalog.entries)
+    key, entry = next(listed, _NO_MORE)
+    with closing(Places(reader.root, reader.where)) as places:
+        for address in addresses:
+            while entry is not None and key < address.key:
+                key, entry = next(listed, _NO_MORE)
+            found = entry if key == address.key else None
+            if found is None and dataset_id_problem(address.key) is not None:
+                continue
+            dataset = found.id if found else DatasetId(*address.key.split("/"))
+            handle = None if depth is Depth.HEADS else places.open(dataset)
+            try:
+                seen = _observed(reader, address, found, handle, depth)
+            finally:
+                if handle is not None:
+                    os.close(handle)
+            if seen is not None:
+                yield seen
 
 
 def _everything(reader: Reader, depth: Depth) -> Iterator[Observed]:
@@ -89,7 +94,8 @@ def _everything(reader: Reader, depth: Depth) -> Iterator[Observed]:
             yield _listed_only(reader, entry)
             entry = next(entries, None)
         listed = entry if entry is not None and entry.id == standing.dataset else None
-        seen = _observed(reader, standing.dataset, listed, standing.handle, depth)
+        address = Address(reader.store, DATASET, str(standing.dataset))
+        seen = _observed(reader, address, listed, standing.handle, depth)
         if listed is not None:
             entry = next(entries, None)
         if seen is not None:
@@ -105,20 +111,23 @@ def _illegal(reader: Reader, standing: Standing) -> Observed:
 
 
 def _observed(
-    reader: Reader, dataset: DatasetId, entry: Entry | None, handle: int | None, depth: Depth
+    reader: Reader, address: Address, entry: Entry | None, handle: int | None, depth: Depth
 ) -> Observed | None:
-    address = Address(reader.store, DATASET, str(dataset))
     slots: dict[str, Value] = entry_slots(entry) if entry else {}
     if depth is Depth.HEADS:
         return Observed(address, slots) if entry else None
     if handle is None:
         return _listed_only(reader, entry) if entry else None
-    observe = observe_content if depth is Depth.DEEP else observe_artifact
-    digest, problems = observe(handle, f"{reader.where}/{dataset_path(dataset)}")
+    digest = intact_artifact(handle) if depth is Depth.MANIFESTS else None
+    problems: tuple[Problem, ...] = ()
+    if digest is None:
+        dataset = DatasetId(*address.key.split("/"))
+        observe = observe_content if depth is Depth.DEEP else observe_artifact
+        digest, problems = observe(handle, f"{reader.where}/{dataset_path(dataset)}")
+        if digest is None and entry is not None and not problems:
+            problems = (_missing(reader, dataset),)
     if digest is not None:
         slots[ARTIFACT] = digest
-    elif entry is not None and not problems:
-        problems = (_missing(reader, dataset),)
     return Observed(address, slots, problems) if slots or problems else None
 
 

@@ -21,7 +21,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.errors import InvalidInput, Unavailable
 from reconciler.model import DatasetId, Digest
 from reconciler.stores.serving.contents import LOCK, MANIFEST, content_files, dataset_path
-from reconciler.stores.serving.durable import CHUNK, OWN, directory, store_faults
+from reconciler.stores.serving.durable import CHUNK, OWN, directory, open_directory, store_faults
 from reconciler.stores.serving.files import read_file
 
 Receive = Callable[[str, Iterator[bytes]], None]
@@ -102,14 +102,17 @@ def _dataset(root: int, location: str, dataset: DatasetId) -> Iterator[int]:
         if _stands(root, name, location):
             raise _is_store(location)
     try:
-        with directory(root, dataset_path(dataset)) as handle:
-            if _stands(handle, LOCK, location):
-                raise _is_store(location)
-            yield handle
+        handle = open_directory(root, dataset_path(dataset))
     except FileNotFoundError as error:
         raise _missing(location, f"the source does not hold {dataset}") from error
     except OSError as error:
         raise _unreadable(error, location) from error
+    try:
+        if _stands(handle, LOCK, location):
+            raise _is_store(location)
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _stands(handle: int, name: str, location: str) -> bool:
@@ -139,16 +142,20 @@ def _check_manifest(source: int, location: str, wanted: Digest) -> None:
 
 def _from_build_root(source: int, where: str, receive: Receive) -> None:
     for path in content_files(source, where):
-        with store_faults(f"{where}/{path}"):
-            receive(path, _pieces(source, path))
+        receive(path, _pieces(source, path, f"{where}/{path}"))
 
 
-def _pieces(source: int, path: str) -> Iterator[bytes]:
+def _pieces(source: int, path: str, where: str) -> Iterator[bytes]:
+    """A file's bytes; only faults of the source are told as such, never those of whoever takes them."""
     parent, _, name = path.rpartition("/")
-    with directory(source, parent) as folder:
+    with store_faults(where), directory(source, parent) as folder:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     with open(handle, "rb", buffering=0) as stream:
-        while piece := stream.read(CHUNK):
+        while True:
+            with store_faults(where):
+                piece = stream.read(CHUNK)
+            if not piece:
+                return
             yield piece
 
 

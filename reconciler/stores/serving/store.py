@@ -236,6 +236,7 @@ class ServingStore:
         ):
             if not self._ledger(root).head():
                 probe(root, self._where)
+            self._ledger(root).settle()
             yield _Held(root, inode)
 
     def _recover(self, held: _Held) -> tuple[StepResult, ...] | None:

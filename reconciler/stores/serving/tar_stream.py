@@ -1,9 +1,10 @@
 """The one form of tar that packs use, written and read strictly, one member at a time.
 
 Decides what a header may say: GNU tar, a plain file, mode 0644, no owner, no time, a printable ASCII
-name of at most 100 bytes without dot segments, a size, and two zero blocks at the very end. The reference
+name of at most 100 bytes without dot segments, a size, and two zero blocks at the end. The reference
 leaves the owner fields blank; both spellings of zero are read, one is written (the serving store's
-contract 3.8). Everything else is refused with the code of its row in our list of bad archives.
+contract 3.8). Other tools fill their last record of 10,240 bytes with zeros; exactly that much is read
+over, and never written. Everything else is refused with the code of its row in our list of bad archives.
 
 Never extracts, never follows a name, never seeks, never holds more than one block of content.
 """
@@ -22,6 +23,7 @@ NAME_LIMIT = 100
 _CHUNK = 1 << 18
 _DEPTH = 8
 _OCTAL_SIZE = 8**11
+_RECORD = 20 * BLOCK
 _MAGIC = b"ustar  \0"
 _CHECKSUM = slice(148, 156)
 _PLAIN = (b"0", b"\0")
@@ -139,6 +141,7 @@ def members(pack: BinaryIO, where: str) -> Iterator[Member]:
     """
     seen: set[str] = set()
     first = True
+    length = len(END)
     while (block := _read_exactly(pack, BLOCK, where)) != END[:BLOCK]:
         if first:
             _check_format(block, where)
@@ -150,12 +153,14 @@ def members(pack: BinaryIO, where: str) -> Iterator[Member]:
         member = Member(pack, header, where)
         yield member
         member.finish()
+        length += BLOCK + member.size + len(padding(member.size))
     if first:
         refuse("E_TAR_FORMAT", "the pack has no member", where)
     second = _read_exactly(pack, BLOCK, where)
     if len(second) < BLOCK:
         refuse("E_TAR_TRUNCATED", "the pack lacks its second zero block", where)
-    if second != END[BLOCK:] or _read(pack, 1, where):
+    rest = _read_exactly(pack, _RECORD, where)
+    if second != END[BLOCK:] or rest not in (b"", bytes(-length % _RECORD)):
         refuse("E_TAR_TRAILING", "something follows the end of the pack", where)
 
 

@@ -320,6 +320,16 @@ def test_changed_manifest_is_corrupt_and_stops_everything(applied: Repository) -
     assert applied.run("plan").code == 8
 
 
+def test_corrupt_dataset_can_be_rolled_back_by_its_tombstone(applied: Repository) -> None:
+    manifest = next((applied.root / "var/serving/release=110/species=homo_sapiens").rglob("manifest.json"))
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    drop_human_110(applied)
+    applied.edit(HUMAN, "latest:", TOMBSTONE + "latest:")
+    applied.commit("Hide what is broken")
+    applied.ok("apply", "--yes")
+    assert applied.catalog() == [dataset for dataset in ALL if dataset != "110/homo_sapiens/GRCh38"]
+
+
 def test_changed_artifact_of_equal_size_is_found_by_the_deep_drift(applied: Repository) -> None:
     artifact = next((applied.root / "var/serving/release=110/species=homo_sapiens").rglob("*.sqlite"))
     data = bytearray(artifact.read_bytes())

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from reconciler.canonical import sha256_hex
 from reconciler.diff import Difference, difference
+from reconciler.errors import ReconcilerError
 from reconciler.ledger import Run, inventory
 from reconciler.model import (
     NOTHING,
@@ -205,3 +208,18 @@ def assert_readable(root: Path) -> None:
 
 def outcomes(results: Iterable[StepResult]) -> list[str]:
     return [result.outcome.value for result in results]
+
+
+def publish(world: World, *, source: str = "builds", identity: str = "publish") -> Step:
+    change = Change(dataset(H110), "artifact", None, world.digests[H110])
+    return replace(step(identity, f"dataset {H110}", change), sources={dataset(H110): source})
+
+
+def refused(world: World, work: Callable[[], object], error: type[ReconcilerError], code: str) -> str:
+    """Run something that must be refused without a trace; the refusal's text."""
+    before = tree(world.base, without=("store/.reconciler/lock",))
+    with pytest.raises(error) as caught:
+        work()
+    assert caught.value.code == code
+    assert tree(world.base, without=("store/.reconciler/lock",)) == before
+    return str(caught.value)

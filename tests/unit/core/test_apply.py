@@ -188,7 +188,7 @@ def test_store_that_refuses_later_is_reported_and_got_no_record() -> None:
 
 def test_after_a_failure_the_next_store_is_not_started() -> None:
     systems, stores, plan = two_stores()
-    with systems["first"].failing(3):
+    with systems["first"].failing("3rd write"):
         done = apply_plan(plan, stores, lambda _part: BY_GIT)
     assert [item.result.outcome for item in done.items] == [
         Outcome.APPLIED,

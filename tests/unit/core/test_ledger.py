@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from reconciler.errors import Corrupt, Problem
-from reconciler.ledger import Inventory, Run, file_name, intent_bytes, inventory, outcome_bytes, read_record
+from reconciler.ledger import (
+    Inventory,
+    Run,
+    file_name,
+    intent_bytes,
+    inventory,
+    outcome_bytes,
+    read_heads,
+    read_record,
+)
 from reconciler.model import NOTHING, Change, Outcome, Step, StepResult
 from tests.unit.core.values import DIGEST, GIT, HAND, LATEST, OTHER, dataset, landed, record, step
 
@@ -132,6 +141,19 @@ def test_outcome_of_another_intent_breaks_the_chain() -> None:
     with pytest.raises(Corrupt) as refused:
         read_record(seq=1, store="m", previous=None, intent=intent(), outcome=other, where="")
     assert refused.value.code == "E_LEDGER_CHAIN"
+
+
+def test_heads_of_a_closed_record_are_read_without_its_intent() -> None:
+    last = outcome_bytes(seq=7, intent_sha=OTHER, results=landed("promote"), heads={"catalog": DIGEST})
+    assert dict(read_heads(seq=7, intent_sha=OTHER, outcome=last, where="")) == {"catalog": DIGEST}
+
+
+@pytest.mark.parametrize(("seq", "intent_sha"), [(2, OTHER), (1, DIGEST)])
+def test_heads_of_another_record_break_the_chain(seq: int, intent_sha: str) -> None:
+    last = outcome_bytes(seq=1, intent_sha=OTHER, results=(), heads={})
+    with pytest.raises(Corrupt) as refused:
+        read_heads(seq=seq, intent_sha=intent_sha, outcome=last, where="ledger")
+    assert (refused.value.code, refused.value.problems[0].path) == ("E_LEDGER_CHAIN", "ledger")
 
 
 @pytest.mark.parametrize(

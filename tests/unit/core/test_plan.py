@@ -173,6 +173,21 @@ def test_edited_plan_does_not_match_its_seal(old: bytes, new: bytes) -> None:
     assert (refused.value.code, refused.value.problems[0].path) == ("E_PLAN_MISMATCH", "plan.json")
 
 
+def test_no_byte_of_a_saved_plan_can_be_changed_added_or_lost() -> None:
+    data = saved(plan_of())
+    changed = [data[:at] + bytes([byte ^ 1]) + data[at + 1 :] for at, byte in enumerate(data)]
+    longer = [data + end for end in (b"\n", b" ", b"x", data)] + [b"\n" + data]
+    for edited in (*changed, *longer, data[:-1], data[1:], data[: len(data) // 2]):
+        with pytest.raises(Corrupt) as refused:
+            read_saved(edited, where="plan.json")
+        assert refused.value.code == "E_PLAN_MISMATCH"
+
+
+def test_plan_as_it_was_printed_is_the_saved_plan() -> None:
+    printed = json.dumps(plan_of().to_json(issued=ISSUED), ensure_ascii=True) + "\n"
+    assert read_saved(printed.encode(), where="plan.json") == read_saved(saved(plan_of()), where="plan.json")
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"schema":"reconciler/plan/v2"}', b"\xff", b"[" * 999])
 def test_file_that_is_no_plan_is_invalid_input(data: bytes) -> None:
     with pytest.raises(InvalidInput):
@@ -225,7 +240,10 @@ def test_stale_plan_names_each_difference() -> None:
         (
             "E_PLAN_STALE",
             str(HUMAN),
-            "'publish 110/homo_sapiens/GRCh38' would change something else than was reviewed",
+            (
+                "'publish 110/homo_sapiens/GRCh38' would change something else than was reviewed: "
+                f'after.artifact: "{DIGEST}" became "{OTHER}"'
+            ),
         ),
         (
             "E_PLAN_STALE",

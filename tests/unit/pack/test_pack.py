@@ -244,9 +244,19 @@ def test_no_flipped_bit_anywhere_goes_unnoticed(pack: bytes) -> None:
             verify_pack(io.BytesIO(bytes(flipped)))
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"x", bytes(512), bytes(9216)])
+@pytest.mark.parametrize("tail", [b"\0", b"x", bytes(512), bytes(10240)])
 def test_bytes_after_the_end_are_refused_even_zeros(pack: bytes, tail: bytes) -> None:
     assert refusal(pack + tail) == "E_TAR_TRAILING"
+
+
+def test_a_last_record_filled_with_zeros_as_other_tools_do_is_read_and_nothing_else_in_it(
+    pack: bytes,
+) -> None:
+    filled = pack + bytes(-len(pack) % 10240)
+    assert len(filled) > len(pack)
+    assert verify_pack(io.BytesIO(filled)) == verify_pack(io.BytesIO(pack))
+    for edited in (filled[:-1], filled + b"\0", filled[:-1] + b"x", filled + bytes(10240)):
+        assert refusal(edited) == "E_TAR_TRAILING"
 
 
 def test_a_second_archive_behind_the_first_is_refused(pack: bytes) -> None:

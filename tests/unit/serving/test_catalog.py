@@ -124,6 +124,8 @@ def test_diffs_beside_standard_paths_survive_a_round_trip_of_canonical_bytes() -
         (catalog(entry(dataset={"release": "x", "species": "a", "assembly": "b"})), "E_ID_CHARS"),
         (catalog(entry(dataset={"release": "1", "species": "a" * 65, "assembly": "b"})), "E_ID_LENGTH"),
         (CATALOG_BYTES.replace(b"homo_sapiens", b"a" * 65), "E_ID_LENGTH"),
+        (CATALOG_BYTES.replace(b"GRCh38", b"."), "E_ID_PATH"),
+        (CATALOG_BYTES.replace(b"GRCh38", b".."), "E_ID_PATH"),
         (b'{"datasets":[],"model_version":"v2"}', "E_SCHEMA_VERSION"),
         (b'{"datasets":[],"model_version":null}', "E_SCHEMA_VERSION"),
         (b"{}", "E_REQUIRED"),
@@ -152,6 +154,8 @@ def test_a_catalog_that_readers_disagree_on_is_refused(data: bytes, code: str) -
 def test_an_entry_at_the_limits_of_the_grammar_is_recognised() -> None:
     longest = Catalog((Entry(DatasetId("0" * 16, "a" * 64, "." + "Z" * 63)),))
     assert parse_catalog(encode_catalog(longest)) == longest
+    dots = Catalog((Entry(DatasetId("1", "a", "...")), Entry(DatasetId("1", "a", "..a"))))
+    assert parse_catalog(encode_catalog(dots)) == dots
 
 
 def test_releases_are_sorted_as_text() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 
 import pytest
 
@@ -34,22 +35,26 @@ GENES = [
 TRANSCRIPT = ("t1", "g1", "mRNA", None, "chr1", 10, 90, 1, 40, 1, 81, 40, None)
 
 
-def tables(*, genes: Sequence[Row], transcripts: Sequence[Row]) -> sqlite3.Connection:
-    """A database in memory with these rows."""
-    connection = sqlite3.connect(":memory:")
+def forms_of(*, genes: Sequence[Row], transcripts: Sequence[Row]) -> SignatureForms:
+    """The signatures of a database in memory with these rows."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        fill(connection, genes, transcripts)
+        return signature_forms(connection)
+
+
+def fill(connection: sqlite3.Connection, genes: Sequence[Row], transcripts: Sequence[Row]) -> None:
     connection.executescript(SCHEMA)
     connection.executemany("INSERT INTO gene_summary VALUES (?,?,?,?,?,?,?,?,?,?,?)", genes)
     connection.executemany("INSERT INTO transcripts VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", transcripts)
     connection.executemany(
         "INSERT INTO transcript_summary VALUES (?,?,?,?,?,?,?,?,?,?)", [row[:10] for row in transcripts]
     )
-    return connection
 
 
 def test_no_rows_have_the_signature_of_the_contract() -> None:
     none = "8cafd81c6d18d95e86f6d90a798286d9f572ef83ccad820f49bb017bbb6cc64b"
     assert signature_of(TableHash(EMPTY, 0), TableHash(EMPTY, 0)) == none
-    assert signature_forms(tables(genes=[], transcripts=[])) == SignatureForms(none, none)
+    assert forms_of(genes=[], transcripts=[]) == SignatureForms(none, none)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_an_odd_node_is_paired_with_itself(leaves: str, root: str) -> None:
 def test_both_forms_of_real_rows() -> None:
     ingest = "7e52ae2da9f4721471619acf04e3565acbc2e8cb8daad0b0075ee3cb20d18cfe"
     verify = "1bc5ee1f3b27bbcb6afa715913de36ecd8124498003bd0b5b00e47baaa56a1d2"
-    forms = signature_forms(tables(genes=GENES, transcripts=[TRANSCRIPT]))
+    forms = forms_of(genes=GENES, transcripts=[TRANSCRIPT])
     assert forms == SignatureForms(ingest, verify)
     assert forms.form_of(ingest) is Form.INGEST
     assert forms.form_of(verify) is Form.VERIFY
@@ -78,24 +83,25 @@ def test_both_forms_of_real_rows() -> None:
 
 
 def test_the_order_of_rows_in_the_file_does_not_matter() -> None:
-    forms = signature_forms(tables(genes=GENES[::-1], transcripts=[TRANSCRIPT]))
-    assert forms == signature_forms(tables(genes=GENES, transcripts=[TRANSCRIPT]))
+    forms = forms_of(genes=GENES[::-1], transcripts=[TRANSCRIPT])
+    assert forms == forms_of(genes=GENES, transcripts=[TRANSCRIPT])
 
 
 @pytest.mark.parametrize(("column", "value"), [(0, None), (4, 1.5), (4, "10"), (1, b"x"), (9, None)])
 def test_rows_of_other_types_have_no_signature(column: int, value: object) -> None:
     odd = (*GENES[0][:column], value, *GENES[0][column + 1 :])
-    assert signature_forms(tables(genes=[odd], transcripts=[])) == SignatureForms(None, None)
+    assert forms_of(genes=[odd], transcripts=[]) == SignatureForms(None, None)
 
 
 def test_tables_of_another_schema_have_no_signature() -> None:
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE gene_summary(gene_id, biotype)")
-    assert signature_forms(connection) == SignatureForms(None, None)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE gene_summary(gene_id, biotype)")
+        assert signature_forms(connection) == SignatureForms(None, None)
 
 
 def test_without_the_table_of_ingest_the_other_form_remains() -> None:
-    connection = tables(genes=[], transcripts=[])
-    connection.execute("DROP TABLE transcripts")
-    forms = signature_forms(connection)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        fill(connection, [], [])
+        connection.execute("DROP TABLE transcripts")
+        forms = signature_forms(connection)
     assert (forms.ingest, forms.verify is None) == (None, False)
