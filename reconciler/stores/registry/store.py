@@ -50,7 +50,7 @@ from reconciler.stores.registry.order import (
 from reconciler.stores.registry.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.session import Database
-from reconciler.stores.registry.transaction import Contents
+from reconciler.stores.registry.transaction import Contents, named_by
 from reconciler.stores.registry.values import LatestRule, RegistryState
 
 __all__ = ["SHAPE", "RegistryStore", "open_database", "open_store"]
@@ -174,10 +174,13 @@ class RegistryStore:
         Raises:
             Conflict, Corrupt, Denied, InvalidInput, Unavailable: no row was written.
         """
+        changes = _changes(steps)
         sources = {address: source for step in steps for address, source in step.sources.items()}
-        if any(change.address.kind == MANIFEST and change.after is not None for change in _changes(steps)):
-            # Objects are put before the transaction: a plan that is stale already must not put any.
-            self._check_before(steps)
+        self._check_base(steps)
+        if any(change.after is not None and _is_checked_first(change) for change in changes):
+            # Objects are put before the transaction: a plan that cannot be done must not put any.
+            self._check_before(changes)
+            self._check_contents(changes, sources)
         return self.registry.commit(steps, run, contents=self._contents(sources) if sources else None)
 
     def recover(self) -> None:
@@ -207,13 +210,22 @@ class RegistryStore:
 
     # Writing
 
-    def _check_before(self, steps: Sequence[Step]) -> None:
-        """Compare every `before` with what is there now.
+    def _check_base(self, steps: Sequence[Step]) -> None:
+        """A step that was computed from the whole registry needs it unchanged.
 
         Raises:
             Conflict: E_CONFLICT.
         """
-        changes = _changes(steps)
+        bases = {step.base for step in steps if step.base is not None}
+        if bases and bases != {self.registry.revision()}:
+            raise Conflict.of("E_CONFLICT", "the registry moved", path=self.config.name, fix="plan again")
+
+    def _check_before(self, changes: Sequence[Change]) -> None:
+        """Compare every `before` with what is there now; a yank also hangs on the version that it is for.
+
+        Raises:
+            Conflict: E_CONFLICT.
+        """
         addresses = frozenset(change.address for change in changes)
         selection = Selection(addresses=addresses, depth=Depth.HEADS)
         live = {seen.address: seen.slots for seen in self.snapshot(selection)}
@@ -228,8 +240,41 @@ class RegistryStore:
             for change in changes
             if (seen := live.get(change.address, NOTHING).get(change.slot)) != change.before
         ]
+        tagged = {change.address for change in changes if change.slot == NAMED and change.after is not None}
+        problems += [
+            Problem(
+                code="E_CONFLICT",
+                path=str(change.address),
+                message="the version that is to be yanked is not there (any more)",
+                got="absent",
+                fix="plan again",
+            )
+            for change in changes
+            if change.slot == YANKED
+            and change.after is not None
+            and NAMED not in live.get(change.address, NOTHING)
+            and change.address not in tagged
+        ]
         if problems:
             raise Conflict(problems)
+
+    def _check_contents(self, changes: Sequence[Change], sources: Mapping[Address, str]) -> None:
+        """Read the bytes of every manifest that is registered or linked, and compare them with its hash.
+
+        Raises:
+            InvalidInput: E_MANIFEST_CONTENT or E_MANIFEST_HASH, a source does not give them.
+            Corrupt: E_MANIFEST_HASH or E_MANIFEST_OBJECT, the objects do not.
+        """
+        objects = self.registry.settings.objects
+        contents = self._contents(sources)
+        registered = {c.address.key for c in changes if c.address.kind == MANIFEST and c.after is not None}
+        for digest in sorted(registered):
+            named_by(ManifestHash(digest[-64:]), contents(ManifestHash(digest[-64:])))
+        linked = {c.address.key[-71:] for c in changes if c.address.kind == LINK and c.after is not None}
+        for digest in sorted(linked - registered):
+            problems = _object_problems(objects, ManifestHash(digest[-64:]), Depth.DEEP)
+            if problems and self.registry.has_manifest(ManifestHash(digest[-64:])):
+                raise Corrupt(problems)
 
     def _contents(self, sources: Mapping[Address, str]) -> Contents:
         """Gives the bytes of manifests from the planned commit, streamed in the order of their hashes."""
@@ -254,6 +299,10 @@ class RegistryStore:
             return kept
 
         return contents
+
+
+def _is_checked_first(change: Change) -> bool:
+    return change.address.kind in {MANIFEST, LINK} or change.slot == YANKED
 
 
 def _changes(steps: Sequence[Step]) -> list[Change]:
