@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from reconciler.errors import Conflict, Exit, OutcomeUnknown, ReconcilerError, Unavailable
-from reconciler.model import Address, Change, Declaration, Outcome, Step
+from reconciler.model import Declaration, Outcome, Step
 from reconciler.plan import Plan
 from reconciler.stores.port import Store
 from reconciler.testing.contract_basics import Suite
@@ -29,8 +29,11 @@ from reconciler.testing.harness import (
     reconciled,
     recorded,
     removed,
+    removed_alias,
+    shown,
     steps_of,
 )
+from reconciler.testing.terms import terms_of
 
 
 class Concurrency(Suite):
@@ -40,19 +43,21 @@ class Concurrency(Suite):
         store = harness.open()
         wishes = [declared(store, d, harness.build(d)) for d in (HUMAN_110, HUMAN_111)]
         reconciled(store, [*wishes, declared_alias(store, HUMAN_110)])
-        stale = planned(store, [*wishes, removed(store, "alias", "latest")])
+        stale = planned(store, [*wishes, removed_alias(store)])
         by_hand(harness.open(), [*wishes, declared_alias(store, HUMAN_111)])
         before, records = harness.fingerprint(), recorded(store)
         with pytest.raises(Conflict):
             applied(store, stale)
         assert (harness.fingerprint(), recorded(store)) == (before, records)
 
-    def test_diffs_of_an_entry_that_went_meanwhile_conflict_and_write_nothing(self, harness: Harness) -> None:
+    def test_extra_of_a_listing_that_went_meanwhile_conflicts_and_writes_nothing(
+        self, harness: Harness
+    ) -> None:
         store = harness.open()
-        build = harness.build(HUMAN_110)
+        build, extra = harness.build(HUMAN_110), terms_of(store.config.kind).extras[0]
         by_hand(store, [declared(store, HUMAN_110, build)])
-        steps = steps_of(planned(store, [declared(store, HUMAN_110, build, ("derived/diff.json",))]))
-        by_hand(harness.open(), [removed(store, "dataset", HUMAN_110)])
+        steps = steps_of(planned(store, [declared(store, HUMAN_110, build, extra)]))
+        by_hand(harness.open(), [removed(store, HUMAN_110)])
         before, records = harness.fingerprint(), recorded(store)
         with pytest.raises(Conflict):
             store.commit(steps, BY_HAND)
@@ -70,7 +75,7 @@ class Concurrency(Suite):
     def test_wrong_base_of_a_unit_conflicts(self, harness: Harness) -> None:
         store = harness.open()
         by_hand(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
-        (step,) = steps_of(planned(store, [removed(store, "dataset", HUMAN_110)]))
+        (step,) = steps_of(planned(store, [removed(store, HUMAN_110)]))
         based = Step(
             id=step.id, store=step.store, unit=step.unit, changes=step.changes, base="sha256:" + "0" * 64
         )
@@ -81,10 +86,11 @@ class Concurrency(Suite):
 
     def test_unrelated_change_between_plan_and_apply_does_not_conflict(self, harness: Harness) -> None:
         store = harness.open()
-        plan = planned(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
-        by_hand(harness.open(), [declared(store, MOUSE_110, harness.build(MOUSE_110))])
+        builds = {dataset: harness.build(dataset) for dataset in (HUMAN_110, MOUSE_110)}
+        plan = planned(store, [declared(store, HUMAN_110, builds[HUMAN_110])])
+        by_hand(harness.open(), [declared(store, MOUSE_110, builds[MOUSE_110])])
         assert applied(store, plan).exit_code is Exit.DONE
-        assert sorted(live(store)) == [f"dataset/{HUMAN_110}", f"dataset/{MOUSE_110}"]
+        assert live(store) == shown(store, builds)
 
     def test_related_write_injected_just_before_ours_conflicts(self, harness: Harness) -> None:
         store = harness.open()
@@ -121,14 +127,15 @@ class Concurrency(Suite):
     def test_writers_of_different_steps_all_land(self, harness: Harness) -> None:
         store = harness.open()
         datasets = [f"{release}/homo_sapiens/GRCh38" for release in range(100, 106)]
-        plans = [planned(store, [declared(store, d, harness.build(d))]) for d in datasets]
+        builds = {dataset: harness.build(dataset) for dataset in datasets}
+        plans = [planned(store, [declared(store, dataset, builds[dataset])]) for dataset in datasets]
 
         def write(plan: Plan) -> Exit:
             return applied(harness.open(lock_timeout=30.0), plan).exit_code
 
         with ThreadPoolExecutor(6) as pool:
             assert set(pool.map(write, plans)) == {Exit.DONE}
-        assert (sorted(live(store)), recorded(store)) == ([f"dataset/{d}" for d in datasets], 6)
+        assert (live(store), recorded(store)) == (shown(store, builds), 6)
 
     def test_writer_waits_for_the_lock_and_then_says_who_was_faster(self, harness: Harness) -> None:
         impatient = harness.open(lock_timeout=0.0)
@@ -207,11 +214,12 @@ class Failure(Suite):
         store = harness.open()
         wish = declared(store, HUMAN_110, harness.build(HUMAN_110))
         steps = steps_of(planned(store, [wish]))
-        store.commit(steps[:1], BY_HAND)
+        terms = terms_of(store.config.kind)
+        store.commit(terms.only_content(steps), BY_HAND)
         harness.damage(HUMAN_110)
         before, records = harness.fingerprint(), recorded(store)
         with pytest.raises(ReconcilerError):
-            store.commit(steps[1:], BY_GIT)
+            store.commit(terms.without_content(steps), BY_GIT)
         assert (harness.fingerprint(), recorded(store)) == (before, records)
 
     def test_recover_has_nothing_to_do_after_a_finished_run(self, harness: Harness) -> None:
@@ -224,7 +232,8 @@ def _published(system: Harness) -> tuple[Store, list[Declaration]]:
     """A store with a published dataset, and the wish to list it and to point latest at it."""
     store = system.open()
     wish = declared(store, HUMAN_110, system.build(HUMAN_110))
-    store.commit(steps_of(planned(store, [wish]))[:1], BY_HAND)
+    content = terms_of(store.config.kind).only_content(steps_of(planned(store, [wish])))
+    store.commit(content, BY_HAND)
     return store, [wish, declared_alias(store, HUMAN_110)]
 
 
@@ -264,22 +273,16 @@ class Declared(Suite):
     def test_adapter_that_cannot_delete_content_refuses_to(self, harness: Harness) -> None:
         store = harness.open()
         build = harness.build(HUMAN_110)
-        by_hand(store, [declared(store, HUMAN_110, build)])
-        by_hand(store, [removed(store, "dataset", HUMAN_110)])
-        address = Address(store.config.name, "dataset", HUMAN_110)
-        step = Step(
-            id="delete",
-            store=store.config.name,
-            unit=f"dataset {HUMAN_110}",
-            changes=(Change(address, "artifact", build.digest, None),),
-        )
+        reconciled(store, [declared(store, HUMAN_110, build)])
+        reconciled(store, [removed(store, HUMAN_110)])
+        step = terms_of(store.config.kind).deletion(store.config.name, HUMAN_110, build.digest)
         if store.capabilities.deletes_content:
             assert store.commit([step], BY_HAND)[0].outcome is Outcome.APPLIED
             assert live(store) == {}
         else:
             with pytest.raises(ReconcilerError):
                 store.commit([step], BY_HAND)
-            assert live(store) == {f"dataset/{HUMAN_110}": {"artifact": build.digest}}
+            assert live(store) == shown(store, {}, hidden={HUMAN_110: build})
 
     def test_adapter_whose_writes_survive_shows_them_after_closing(self, harness: Harness) -> None:
         store = harness.open()

@@ -3,7 +3,8 @@
 A `Harness` drives one live system from outside the port: it makes builds, acts as another writer,
 breaks content, holds the lock and fails writes. Each adapter gives one.
 
-`declared`, `declared_alias` and `removed` make wishes; `planned`, `applied` and `reconciled` go the way
+`declared`, `declared_alias`, `removed` and `removed_alias` make wishes, in the words of the store's kind
+(`reconciler.testing.terms`); `planned`, `applied` and `reconciled` go the way
 of the real program (difference, plan, apply) without git, policy or a command line around it; `by_hand`
 writes as an operator does.
 """
@@ -12,14 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from reconciler.apply import ApplyReport, apply_plan
 from reconciler.diff import difference
 from reconciler.ledger import Run, inventory
-from reconciler.model import NOTHING, Address, Declaration, Depth, Outcome, Place, Selection, Slots, Step
+from reconciler.model import (
+    NOTHING,
+    Address,
+    Declaration,
+    Depth,
+    Outcome,
+    Place,
+    Selection,
+    Slots,
+    Step,
+    Value,
+)
 from reconciler.plan import Plan, store_plan
 from reconciler.stores.port import Store, adapter
+from reconciler.testing.terms import terms_of
 
 HUMAN_110 = "110/homo_sapiens/GRCh38"
 HUMAN_111 = "111/homo_sapiens/GRCh38"
@@ -76,32 +90,40 @@ class Harness(Protocol):
         """While open, the write at this place fails once."""
 
 
-def declared(store: Store, dataset: str, build: Build, diffs: tuple[str, ...] = ()) -> Declaration:
-    """The wish that a dataset is published and listed."""
-    slots: dict[str, str | tuple[str, ...]] = {"artifact": build.digest, "entry": "listed"}
-    if diffs:
-        slots["diffs"] = diffs
-    address = Address(store.config.name, "dataset", dataset)
-    return Declaration(address, slots, Place("desired.yaml", 1, 1), source=build.source)
+def declared(store: Store, dataset: str, build: Build, extra: Value = ()) -> Declaration:
+    """The wish that a dataset is there and visible."""
+    terms = terms_of(store.config.kind)
+    address = terms.address(store.config.name, dataset)
+    return Declaration(
+        address, terms.listed(build.digest, extra), Place("desired.yaml", 1, 1), source=build.source
+    )
 
 
 def declared_alias(store: Store, dataset: str) -> Declaration:
-    """The wish that `latest` names a dataset and belongs to the live catalog."""
-    address = Address(store.config.name, "alias", "latest")
-    slots = {"dataset": dataset, "binding": "catalog"}
-    return Declaration(address, slots, Place("desired.yaml", 2, 1))
+    """The wish that the pointer names a dataset."""
+    terms = terms_of(store.config.kind)
+    address = terms.pointer(store.config.name, dataset)
+    return Declaration(address, terms.pointed(dataset), Place("desired.yaml", 2, 1))
 
 
-def removed(store: Store, kind: str, key: str) -> Declaration:
-    """The wish that an address must not exist."""
-    address = Address(store.config.name, kind, key)
+def removed(store: Store, dataset: str) -> Declaration:
+    """The wish that a dataset must not be visible."""
+    return _absent(terms_of(store.config.kind).address(store.config.name, dataset))
+
+
+def removed_alias(store: Store, dataset: str = HUMAN_110) -> Declaration:
+    """The wish that the pointer to a dataset must not exist."""
+    return _absent(terms_of(store.config.kind).pointer(store.config.name, dataset))
+
+
+def _absent(address: Address) -> Declaration:
     return Declaration(address, NOTHING, Place("desired.yaml", 3, 1), reason="superseded")
 
 
 def planned(store: Store, declarations: Iterable[Declaration]) -> Plan:
     """The plan that leads from what is live to the wish; no policy is asked."""
     shape = adapter(store.config.kind).SHAPE
-    wishes = sorted(declarations, key=lambda wish: wish.address)
+    wishes = terms_of(store.config.kind).implied(declarations)
     seen = store.snapshot(Selection())
     found = difference(wishes, seen, inventory(store.history()), shape=shape, everything_ours=False)
     part = store_plan(store.config, shape, found, depth=Depth.MANIFESTS)
@@ -139,6 +161,21 @@ def live(store: Store, *, depth: Depth = Depth.MANIFESTS) -> dict[str, Slots]:
         f"{seen.address.kind}/{seen.address.key}": dict(seen.slots)
         for seen in store.snapshot(Selection(depth=depth))
     }
+
+
+def shown(
+    store: Store,
+    listed: Mapping[str, Build],
+    *,
+    hidden: Mapping[str, Build] = MappingProxyType({}),
+    pointer: str | None = None,
+) -> dict[str, Slots]:
+    """What `live` must be where these datasets are visible, those only kept, and the pointer names one."""
+    return terms_of(store.config.kind).shown(
+        {dataset: build.digest for dataset, build in listed.items()},
+        {dataset: build.digest for dataset, build in hidden.items()},
+        pointer,
+    )
 
 
 def recorded(store: Store) -> int:

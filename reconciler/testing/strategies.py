@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.model import Address, Change, Declaration
 from reconciler.stores.port import Store
-from reconciler.testing.harness import Harness, declared, declared_alias, removed
+from reconciler.testing.harness import Harness, declared, declared_alias, removed, removed_alias
 
 POOL = tuple(
     f"{release}/{line}"
@@ -40,10 +40,8 @@ class Wish(NamedTuple):
         wishes = [declared(store, key, harness.build(key), diffs) for key, diffs in self.listed]
         kept = {key for key, _ in self.listed}
         gone = [key for key, _ in (before.listed if before else ()) if key not in kept]
-        wishes += [removed(store, "dataset", key) for key in gone]
-        wishes.append(
-            declared_alias(store, self.latest) if self.latest else removed(store, "alias", "latest")
-        )
+        wishes += [removed(store, key) for key in gone]
+        wishes.append(declared_alias(store, self.latest) if self.latest else removed_alias(store))
         return sorted(wishes, key=lambda wish: wish.address)
 
 

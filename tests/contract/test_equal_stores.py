@@ -29,6 +29,7 @@ from reconciler.testing.harness import (
     planned,
     reconciled,
     removed,
+    removed_alias,
     steps_of,
 )
 from reconciler.testing.memory_harness import MemoryHarness
@@ -75,7 +76,7 @@ class EqualStores(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS))
     def somebody_rolls_back(self, key: str) -> None:
-        self.both(lambda store: _committed(store, [removed(store, "dataset", key)], BY_HAND))
+        self.both(lambda store: _committed(store, [removed(store, key)], BY_HAND))
 
     @rule(key=st.sampled_from(KEYS))
     def somebody_points_latest(self, key: str) -> None:
@@ -83,7 +84,7 @@ class EqualStores(RuleBasedStateMachine):
 
     @rule()
     def somebody_drops_latest(self) -> None:
-        self.both(lambda store: _committed(store, [removed(store, "alias", "latest")], BY_HAND))
+        self.both(lambda store: _committed(store, [removed_alias(store)], BY_HAND))
 
     @rule(wish=wishes())
     def somebody_plans_and_waits(self, wish: Wish) -> None:

@@ -27,6 +27,7 @@ from reconciler.testing.harness import (
     planned,
     recorded,
     removed,
+    removed_alias,
 )
 from reconciler.testing.memory_harness import MemoryHarness
 
@@ -81,8 +82,8 @@ def test_the_way_down_is_the_reverse_and_deletes_come_last() -> None:
     applied(store, plan)
     writes: list[str] = []
     harness.state.before_write = writes.append
-    gone = [removed(store, "dataset", d) for d in (HUMAN_110, HUMAN_111)]
-    applied(store, planned(store, [*gone, removed(store, "alias", "latest")]))
+    gone = [removed(store, d) for d in (HUMAN_110, HUMAN_111)]
+    applied(store, planned(store, [*gone, removed_alias(store)]))
     assert writes == ["intent", "drop alias latest", "roll back", "outcome"]
 
 

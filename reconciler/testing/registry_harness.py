@@ -1,0 +1,133 @@
+"""The contract suite's hands on a registry in a SQLite file: manifests, damage, a held lock, EIO anywhere."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+from reconciler import failpoints
+from reconciler.canonical import sha256_digest
+from reconciler.errors import Unavailable
+from reconciler.model import Place, StoreConfig
+from reconciler.stores.port import Surroundings
+from reconciler.stores.registry.backend_sqlite import open_sqlite
+from reconciler.stores.registry.store import RegistryStore, open_store
+from reconciler.testing.harness import Build
+from reconciler.testing.registry_terms import content_of
+from reconciler.testing.serving_harness import FailpointFault
+
+_NUMBERS = count(1)
+_ROWS = {
+    "manifests": "SELECT hash, size FROM manifests",
+    "dataset_manifests": "SELECT namespace || '/' || name || '@' || hash, created_at FROM dataset_manifests",
+    "dataset_tags": (
+        "SELECT namespace || '/' || name || '@' || version, hash, yanked, created_at, updated_at "
+        "FROM dataset_tags"
+    ),
+}
+"""What a registry holds besides its ledger; when a manifest was registered is the clock's business."""
+
+
+class RegistryHarness:
+    """One registry under a directory of its own."""
+
+    places = tuple(sorted(failpoints.NAMES))
+
+    def __init__(self, base: Path) -> None:
+        self._all = base
+        self._base = base / str(next(_NUMBERS))
+        self._base.mkdir(parents=True)
+        self._files: dict[str, bytes] = {}
+
+    @property
+    def database(self) -> Path:
+        """The file of the database."""
+        return self._base / "registry.db"
+
+    @property
+    def objects(self) -> Path:
+        """The directory of the manifests' bytes."""
+        return self._base / "manifests"
+
+    def fresh(self) -> RegistryHarness:
+        """Another registry, empty."""
+        return RegistryHarness(self._all)
+
+    def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> RegistryStore:
+        """A new handle."""
+        settings = {"database": "sqlite:registry.db", "objects": "file:manifests", "create": create}
+        config = StoreConfig(name="m", kind="registry", settings=settings, place=Place("stores.yaml", 1, 1))
+        surroundings = Surroundings(root=self._base, lock_timeout=lock_timeout, blobs=self._blobs)
+        return open_store(config, surroundings)
+
+    def _blobs(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        for path in paths:
+            if path not in self._files:
+                raise Unavailable.of("E_SOURCE_MISSING", "the commit has no such file", path=path)
+            yield path, self._files[path]
+
+    def build(self, dataset: str) -> Build:
+        """A file of the commit that holds the thing's manifest."""
+        source = f"desired/{dataset}.json"
+        self._files[source] = content_of(dataset)
+        return Build(source, sha256_digest(self._files[source]))
+
+    def fingerprint(self) -> Mapping[str, bytes]:
+        """Every row but the ledger's, and every object."""
+        found: dict[str, bytes] = {}
+        if self.objects.exists():
+            files = (path for path in self.objects.iterdir() if path.is_file())
+            found |= {f"objects/{path.name}": path.read_bytes() for path in files}
+        if not self.database.exists():
+            return found
+        with closing(sqlite3.connect(self.database)) as connection:
+            for table, query in _ROWS.items():
+                for key, *values in connection.execute(query):
+                    found[f"{table}/{key}"] = repr(values).encode()
+        return found
+
+    def damage(self, dataset: str) -> None:
+        """Flip the last byte of an object."""
+        path = self.objects / sha256_digest(content_of(dataset)).removeprefix("sha256:")
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(bytes(data))
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """A directory stands where the database was."""
+        aside = self._base / "aside"
+        self.database.rename(aside)
+        self.database.mkdir()
+        try:
+            yield
+        finally:
+            self.database.rmdir()
+            aside.rename(self.database)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Another writer's transaction is open."""
+        if not self.database.exists():
+            made = open_sqlite(str(self.database), timeout=10)
+            made.migrate()
+            made.close()
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def failing(self, place: str) -> Iterator[FailpointFault]:
+        """EIO at one failpoint."""
+        failpoints.arm(f"{place}=EIO")
+        try:
+            yield FailpointFault(place)
+        finally:
+            failpoints.arm("")
