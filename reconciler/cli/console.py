@@ -78,9 +78,7 @@ class Console:
 
     def raw(self, data: bytes) -> None:
         """Print bytes exactly as they are."""
-        self.out.flush()
-        self.out.buffer.write(data)
-        self.out.buffer.flush()
+        self._send(lambda: self.out.buffer.write(data))
 
     def note(self, line: str) -> None:
         """A line for people, beside the answer; errors under JSON stand alone on standard error."""
@@ -115,8 +113,11 @@ class Console:
             _silence(self.err)
 
     def _write(self, text: str) -> None:
+        self._send(lambda: self.out.write(text if text.endswith("\n") or not text else text + "\n"))
+
+    def _send(self, send: Callable[[], object]) -> None:
         try:
-            self.out.write(text if text.endswith("\n") or not text else text + "\n")
+            send()
             self.out.flush()
         except BrokenPipeError:
             _silence(self.out)

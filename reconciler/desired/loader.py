@@ -84,12 +84,7 @@ def load(
         Unavailable: E_IO, a file on disk cannot be read.
     """
     draft = _drafted(tree, directory_path(desired_path, "--desired"), limits)
-    check_stores(draft)
-    declare_datasets(draft, tree)
-    check_catalogs(draft)
-    check_datasets(draft)
-    _check_gone(draft, tree)
-    _check_sources(draft, tree)
+    _check_together(draft, tree)
     governance = _governance(draft, tree, governance_paths)
     try:
         judge_governance(governance)
@@ -110,6 +105,16 @@ def load(
         governance=MappingProxyType(governance),
         committed=frozenset(draft.committed),
     )
+
+
+def _check_together(draft: Draft, tree: Tree) -> None:
+    """Declare what waits for manifest files, and note what only all documents together can tell."""
+    check_stores(draft)
+    declare_datasets(draft, tree)
+    check_catalogs(draft)
+    check_datasets(draft)
+    _check_gone(draft, tree)
+    _check_sources(draft, tree)
 
 
 def _drafted(tree: Tree, prefix: str, limits: TreeLimits) -> Draft:
