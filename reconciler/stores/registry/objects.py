@@ -108,6 +108,21 @@ def too_large(size: int, where: str) -> LimitExceeded:
     )
 
 
+def _make(path: str) -> None:
+    """Make a directory and its parents where they are missing, each synced into its parent."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(os.path.abspath(path))
+    _make(parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+    handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class LocalObjects:
     """Objects as files of one directory."""
 
@@ -128,7 +143,7 @@ class LocalObjects:
             return
         with store_faults(self.where):
             failpoint("reg.object.before")
-            os.makedirs(self._path, exist_ok=True)
+            _make(self._path)
             with self._root() as root:
                 make_directory(root, TMP)
                 with suppress(FileExistsError):
