@@ -178,14 +178,15 @@ ORDER BY w.namespace, w.name, w.version
 
 # `latest`, from all versions of the touched datasets.
 
+# One walk down an index for each dataset, however many versions it has.
 _HIGHEST = """
-SELECT h.namespace, h.name, h.hash FROM (
-    SELECT t.namespace, t.name, t.hash, ROW_NUMBER() OVER (
-        PARTITION BY t.namespace, t.name ORDER BY t.precedence DESC) AS place
-    FROM wanted_datasets w
-    JOIN dataset_tags t ON t.namespace = w.namespace AND t.name = w.name
-    WHERE t.precedence IS NOT NULL AND NOT t.yanked {rule}
-) h WHERE h.place = 1
+SELECT w.namespace, w.name, (
+    SELECT t.hash FROM dataset_tags t
+    WHERE t.namespace = w.namespace AND t.name = w.name
+        AND t.precedence IS NOT NULL AND NOT t.yanked {rule}
+    ORDER BY t.precedence DESC LIMIT 1
+) AS hash
+FROM wanted_datasets w
 """
 RULES: Final[Mapping[str, str]] = {"stable": "AND NOT t.prerelease", "highest": ""}
 
@@ -193,9 +194,8 @@ RULES: Final[Mapping[str, str]] = {"stable": "AND NOT t.prerelease", "highest": 
 def no_latest(rule: str) -> str:
     """Removes `latest` where no version may be it any more."""
     return f"""
-DELETE FROM dataset_tags WHERE version = 'latest'
-    AND (namespace, name) IN (SELECT namespace, name FROM wanted_datasets)
-    AND (namespace, name) NOT IN (SELECT b.namespace, b.name FROM ({_HIGHEST.format(rule=RULES[rule])}) b)
+DELETE FROM dataset_tags WHERE version = 'latest' AND (namespace, name) IN (
+    SELECT b.namespace, b.name FROM ({_HIGHEST.format(rule=RULES[rule])}) b WHERE b.hash IS NULL)
 """
 
 
@@ -206,7 +206,8 @@ INSERT INTO dataset_tags
     (namespace, name, version, precedence, prerelease, hash, yanked, created_at, updated_at)
 SELECT b.namespace, b.name, 'latest', CAST(NULL AS TEXT), FALSE, b.hash, FALSE,
     CAST(? AS BIGINT), CAST(? AS BIGINT)
-FROM ({_HIGHEST.format(rule=RULES[rule])}) b WHERE TRUE ORDER BY b.namespace, b.name
+FROM ({_HIGHEST.format(rule=RULES[rule])}) b
+WHERE b.hash IS NOT NULL ORDER BY b.namespace, b.name
 ON CONFLICT (namespace, name, version)
 DO UPDATE SET hash = excluded.hash, updated_at = excluded.updated_at WHERE dataset_tags.hash <> excluded.hash
 """
