@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 from reconciler import failpoints
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Unavailable
 from reconciler.model import Place, StoreConfig
 from reconciler.stores.port import Surroundings
-from reconciler.stores.registry.backend_sqlite import open_sqlite
-from reconciler.stores.registry.store import RegistryStore, open_store
+from reconciler.stores.registry.store import RegistryStore, open_database, open_store
 from reconciler.testing.harness import Build
 from reconciler.testing.registry_terms import content_of
 from reconciler.testing.serving_harness import FailpointFault
 
 _NUMBERS = count(1)
-_ROWS = {
+ROWS = {
     "manifests": "SELECT hash, size FROM manifests",
     "dataset_manifests": "SELECT namespace || '/' || name || '@' || hash, created_at FROM dataset_manifests",
     "dataset_tags": (
@@ -41,6 +41,12 @@ class RegistryHarness:
         self._base = base / str(next(_NUMBERS))
         self._base.mkdir(parents=True)
         self._files: dict[str, bytes] = {}
+        self._opened: list[RegistryStore] = []
+
+    @property
+    def location(self) -> str:
+        """The database as a document names it."""
+        return "sqlite:registry.db"
 
     @property
     def database(self) -> Path:
@@ -52,16 +58,29 @@ class RegistryHarness:
         """The directory of the manifests' bytes."""
         return self._base / "manifests"
 
-    def fresh(self) -> RegistryHarness:
+    def fresh(self) -> Self:
         """Another registry, empty."""
-        return RegistryHarness(self._all)
+        return self.following(type(self)(self._all))
+
+    def following(self, other: Self) -> Self:
+        """Let go of all connections so far (a handle connects again when it is used)."""
+        self.close()
+        other._opened = self._opened
+        return other
+
+    def close(self) -> None:
+        """Close every handle that was opened."""
+        for store in self._opened:
+            store.close()
+        self._opened.clear()
 
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> RegistryStore:
         """A new handle."""
-        settings = {"database": "sqlite:registry.db", "objects": "file:manifests", "create": create}
+        settings = {"database": self.location, "objects": "file:manifests", "create": create}
         config = StoreConfig(name="m", kind="registry", settings=settings, place=Place("stores.yaml", 1, 1))
         surroundings = Surroundings(root=self._base, lock_timeout=lock_timeout, blobs=self._blobs)
-        return open_store(config, surroundings)
+        self._opened.append(open_store(config, surroundings))
+        return self._opened[-1]
 
     def _blobs(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         for path in paths:
@@ -81,13 +100,17 @@ class RegistryHarness:
         if self.objects.exists():
             files = (path for path in self.objects.iterdir() if path.is_file())
             found |= {f"objects/{path.name}": path.read_bytes() for path in files}
-        if not self.database.exists():
-            return found
-        with closing(sqlite3.connect(self.database)) as connection:
-            for table, query in _ROWS.items():
-                for key, *values in connection.execute(query):
-                    found[f"{table}/{key}"] = repr(values).encode()
+        for table, query in ROWS.items():
+            for key, *values in self.rows(query):
+                found[f"{table}/{key}"] = repr(values).encode()
         return found
+
+    def rows(self, query: str) -> Iterable[Sequence[object]]:
+        """What the database answers to a query; nothing before it was made."""
+        if not self.database.exists():
+            return ()
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query).fetchall()
 
     def damage(self, dataset: str) -> None:
         """Flip the last byte of an object."""
@@ -112,16 +135,11 @@ class RegistryHarness:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Another writer's transaction is open."""
-        if not self.database.exists():
-            made = open_sqlite(str(self.database), timeout=10)
-            made.migrate()
-            made.close()
-        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+        surroundings = Surroundings(root=self._base)
+        with closing(open_database(self.open().config, surroundings)) as database:
+            database.migrate()
+            with database.writing():
                 yield
-            finally:
-                connection.execute("ROLLBACK")
 
     @contextmanager
     def failing(self, place: str) -> Iterator[FailpointFault]:

@@ -1,16 +1,72 @@
-"""The registry keeps the contract."""
+"""The registry keeps the contract, on SQLite and on a PostgreSQL server that this run starts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
+import psycopg
 import pytest
 
 from reconciler.testing.contract import StoreContract
 from reconciler.testing.registry_harness import RegistryHarness
+from tests.servers.postgres import PostgresServer, running
 
 
-class TestRegistry(StoreContract):
+class PostgresHarness(RegistryHarness):
+    """One registry in a schema of its own."""
+
+    def __init__(self, base: Path, server: PostgresServer) -> None:
+        super().__init__(base)
+        self._server = server
+        self._schema = server.create_schema()
+
+    @property
+    def location(self) -> str:
+        """The schema, as libpq reads it."""
+        return self._schema
+
+    def fresh(self) -> Self:
+        """Another registry, empty."""
+        return self.following(type(self)(self._all, self._server))
+
+    def rows(self, query: str) -> Iterable[Sequence[object]]:
+        """What the database answers to a query; nothing before it was made."""
+        with psycopg.connect(self._schema) as connection:
+            made = connection.execute("SELECT to_regclass('manifests')").fetchall()[0][0]
+            return connection.execute(query.encode()).fetchall() if made else ()
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """A table is not where it was."""
+        with psycopg.connect(self._schema, autocommit=True) as connection:
+            connection.execute("ALTER TABLE manifests RENAME TO aside")
+            try:
+                yield
+            finally:
+                connection.execute("ALTER TABLE aside RENAME TO manifests")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this test run."""
+    with running() as server:
+        yield server
+
+
+class TestRegistryOnSqlite(StoreContract):
     @pytest.fixture
-    def harness(self, tmp_path: Path) -> RegistryHarness:
-        return RegistryHarness(tmp_path)
+    def harness(self, tmp_path: Path) -> Iterator[RegistryHarness]:
+        harness = RegistryHarness(tmp_path)
+        yield harness
+        harness.close()
+
+
+class TestRegistryOnPostgres(StoreContract):
+    @pytest.fixture
+    def harness(self, tmp_path: Path, postgres: PostgresServer) -> Iterator[PostgresHarness]:
+        harness = PostgresHarness(tmp_path, postgres)
+        yield harness
+        harness.close()
