@@ -12,7 +12,7 @@ import argparse
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from reconciler.model import (
     Place,
     Selection,
     StoreConfig,
+    dataset_id_problem,
     public_location,
 )
 from reconciler.stores.port import Surroundings, adapter
@@ -95,6 +96,10 @@ def dataset_of(args: argparse.Namespace) -> DatasetId:
             got=args.id or " ".join(given),
             fix="give ID as RELEASE/SPECIES/ASSEMBLY, or all of --release, --species and --assembly",
         )
+    problem = dataset_id_problem(args.id if args.id is not None else "/".join(given))
+    if problem:
+        place = "ID" if args.id is not None else "--release --species --assembly"
+        raise InvalidInput(replace(problem, path=place))
     return DatasetId.parse(args.id if args.id is not None else "/".join(given))
 
 

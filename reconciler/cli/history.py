@@ -47,7 +47,10 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         ],
     }
     console.answer(
-        document, lambda: "\n".join(history_text(config.name, records) for config, records in histories)
+        document,
+        lambda: "\n".join(
+            history_text(config.name, records, of=args.address or "") for config, records in histories
+        ),
     )
     return Exit.DONE
 

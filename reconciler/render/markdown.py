@@ -9,6 +9,7 @@ from __future__ import annotations
 from reconciler.apply import ApplyReport
 from reconciler.drift import DriftReport
 from reconciler.errors import escaped
+from reconciler.model import Value
 from reconciler.plan import Plan, by_address, verb
 from reconciler.render.text import plural, short
 
@@ -20,11 +21,16 @@ def code(text: str) -> str:
     return "`" + escaped(text, 160).replace("`", "'").replace("|", "¦") + "`"
 
 
+def value(content: Value | None) -> str:
+    """A value as `short` shows it, which escapes it, as a code span that cannot be left."""
+    return "`" + short(content).replace("`", "'").replace("|", "¦") + "`"
+
+
 def plan_markdown(plan: Plan) -> str:
     """A table of changes and findings, the counts, and the intent."""
     rows = [
-        f"| {verb(part.shape, changes)} | {code(str(address))} | {code(short(changes[0].before))} "
-        f"| {code(short(changes[0].after))} |"
+        f"| {verb(part.shape, changes)} | {code(str(address))} | {value(changes[0].before)} "
+        f"| {value(changes[0].after)} |"
         for part in plan.stores
         for step in part.steps
         for address, changes in by_address(step.changes).items()
@@ -53,7 +59,7 @@ def apply_markdown(report: ApplyReport) -> str:
     """A table of steps and outcomes."""
     rows = [
         f"| {code(item.store)} | {code(item.step.id)} | {item.result.outcome.value} "
-        f"| {code(short(item.result.receipt or None))} |"
+        f"| {value(item.result.receipt or None)} |"
         for item in report.items[:_ROWS]
     ]
     if not rows:

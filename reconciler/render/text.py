@@ -141,8 +141,11 @@ def _drift_detail(wanted: Slots, live: Slots) -> str:
     return "   " + "; ".join(parts) if parts else ""
 
 
-def history_text(store: str, records: Iterable[Record]) -> str:
-    """One block for each record: who, from which commit, why, and what became of the steps."""
+def history_text(store: str, records: Iterable[Record], *, of: str = "") -> str:
+    """One block for each record: who, from which commit, why, and what became of the steps.
+
+    `of` is the address that the records were selected for, if they were.
+    """
     lines = []
     for record in records:
         run = record.run
@@ -156,4 +159,5 @@ def history_text(store: str, records: Iterable[Record]) -> str:
         lines += [f"    {outcomes.get(step.id, 'unfinished'):<11} {step.id}" for step in record.steps]
         if run.adopted and not record.steps:
             lines.append(f"    adopted     {plural(len(run.adopted), 'address')}")
-    return "\n".join(lines) if lines else f"{store}: no record yet"
+    nothing = f"{store}: no record of {escaped(of, 120)}" if of else f"{store}: no record yet"
+    return "\n".join(lines) or nothing

@@ -8,8 +8,9 @@ missing sync. So the calls that change a directory tree are recorded while the r
   right length. A sync of the file makes them durable, and nothing else: not its name.
 - A name is durable once its own directory was synced. Until then each name of a directory may be as it
   was at any moment since that sync, whatever the other names are: nothing orders them but a sync.
-- A rename may leave both names, but never neither: the old name goes only if the new one stands. So a
-  directory may be found under two names as well (fsck would drop one; the code must not care which).
+- A rename may leave both names, a directory's too (fsck would drop one; the code must not care which). It
+  leaves neither only if the directory of the old name was synced and that of the new one was not, which
+  is harsher than journaled file systems are, and so shows where the second sync is missing.
 - A removed file whose removal was not synced may come back, with the bytes that were durable.
 - Permissions and times are not part of the model, nor the bytes of the lock, which nothing reads.
 
@@ -217,12 +218,8 @@ class Disk:
         if isinstance(node, _File):
             node.durable = node.data
         elif isinstance(node, _Directory):
-            slots = set(map(id, node.names.values()))
             for slot in node.names.values():
                 slot.not_before(self._time)
-            for rename in self._renames:
-                if id(rename.source) in slots:
-                    rename.goal.not_before(rename.time)
 
     def is_directory(self, path: str) -> bool:
         """Whether a path names a directory now."""
@@ -282,7 +279,9 @@ class Disk:
 
 
 def _possible(rename: _Rename, chosen: Mapping[int, int]) -> bool:
-    """Whether the new name stands if the old one has gone."""
+    """Whether the new name stands if the old one has gone, unless that was synced alone."""
+    if rename.source.versions[0][0] >= rename.time:
+        return True
     old = rename.source.versions[chosen.get(id(rename.source), -1)][0]
     new = rename.goal.versions[chosen.get(id(rename.goal), -1)][0]
     return old < rename.time or new >= rename.time

@@ -12,7 +12,7 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,9 +34,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting is not permitted here; ENOSPC failpoints and a size limit stand in for it")
     try:
-        yield place
+        with chdir(tmp_path):  # whatever the test does, nobody stands in it when it is unmounted
+            yield place
     finally:
-        os.chdir(tmp_path)
         subprocess.run(["umount", str(place)], check=True)
 
 

@@ -34,6 +34,7 @@ from tests.integration.serving_store.world import (
     World,
     assert_readable,
     litter,
+    outcomes,
     tree,
 )
 
@@ -254,6 +255,30 @@ def test_a_record_is_not_lost_under_the_next_one(tmp_path: Path) -> None:
         for _, state in worth_building(crash_states(disk, again, MOST), 1):
             laid(trace, state)
             assert_sound(trace, state)
+
+
+def is_open(state: State) -> bool:
+    """Whether the ledger ends in a run without an outcome."""
+    records = [path for path in state if path.endswith((".intent.json", ".outcome.json"))]
+    return bool(records) and max(records).endswith(".intent.json")
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[4]], ids=lambda case: case.name)
+def test_a_recorded_run_needs_its_sources_no_more(case: Case, tmp_path: Path) -> None:
+    trace = traced(reconciling(case), tmp_path)
+    (tmp_path / "builds").rename(tmp_path / "gone")
+    states = worth_building(crash_states(Disk(trace.before), trace.calls, 100), 1)
+    finished = 0
+    for number, state in states:
+        if is_open(state):
+            store = laid(trace, state).open()
+            try:
+                assert set(outcomes(store.recover() or ())) == {"applied"}, number
+            finally:
+                store.close()
+            assert tree(trace.world.root, without=LOCK) == trace.whole, number
+            finished += 1
+    assert finished > 5
 
 
 def unsynced(trace: Trace, *, files: bool, directories: bool) -> Iterator[Call]:

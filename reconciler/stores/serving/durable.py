@@ -355,12 +355,25 @@ def remove_tree(parent: int, name: str) -> None:
     os.rmdir(name, dir_fd=parent)
 
 
+def sync_directory(root: int, path: str) -> None:
+    """Make the names of a directory durable, if it stands."""
+    with contextlib.suppress(FileNotFoundError), directory(root, path) as handle:
+        os.fsync(handle)
+
+
 def move_aside(root: int, path: str, aside: str) -> None:
-    """Rename something out of the way, durably; `aside` must not exist (both relative to the root)."""
+    """Rename something out of the way, durably; `aside` must not exist (both relative to the root).
+
+    Raises:
+        FileNotFoundError: there is nothing to move.
+        OSError: anything else.
+    """
     from_path, _, from_name = path.rpartition("/")
     to_path, _, to_name = aside.rpartition("/")
-    make_directory(root, to_path)
-    with directory(root, from_path) as source, directory(root, to_path) as place:
-        os.rename(from_name, to_name, src_dir_fd=source, dst_dir_fd=place)
-        os.fsync(place)
+    with directory(root, from_path) as source:
+        os.stat(from_name, dir_fd=source, follow_symlinks=False)
+        make_directory(root, to_path)
+        with directory(root, to_path) as place:
+            os.rename(from_name, to_name, src_dir_fd=source, dst_dir_fd=place)
+            os.fsync(place)
         os.fsync(source)

@@ -17,12 +17,14 @@ from typing import NamedTuple
 import msgspec
 
 from reconciler.canonical import sha256_digest, sha256_hex
-from reconciler.errors import InvalidInput, Problem
+from reconciler.errors import InvalidInput, LimitExceeded, Problem
 from reconciler.model import Digest
 from reconciler.stores.serving.contents import ARTIFACT, LOCK, MANIFEST
+from reconciler.stores.serving.evidence_bundle import BUNDLE, INVENTORY, check_bundle, check_inventory
 from reconciler.stores.serving.files import DatasetFiles, open_file
 from reconciler.stores.serving.lock_files import parse_lock
-from reconciler.stores.serving.manifest import parse_manifest
+from reconciler.stores.serving.manifest import Manifest, parse_manifest
+from reconciler.stores.serving.shards import SHARD_CATALOG, parse_shards, shard_problems
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -149,9 +151,10 @@ def _chain_problems(
 
 
 def observe_content(dirfd: int, where: str = "") -> Observation:
-    """What stands in a dataset's directory, with the database and the inputs hashed again.
+    """What stands in a dataset's directory, with everything hashed again that a document states a hash of.
 
-    Inputs that were not published are not missed here; `verify` reports them.
+    That is the database, the inputs, the shards, and what the evidence bundle and the inventory list. Files
+    that were not published are not missed here; `verify` reports them.
 
     Raises:
         Unavailable: a file is there but cannot be read, or is a link.
@@ -162,9 +165,10 @@ def observe_content(dirfd: int, where: str = "") -> Observation:
     files = DatasetFiles(dirfd, where)
     data = files.read(MANIFEST) or b""
     try:
-        checksums = parse_manifest(data, files.path(MANIFEST)).checksums
+        manifest = parse_manifest(data, files.path(MANIFEST))
     except InvalidInput as error:
         return Observation(seen.digest, error.problems)
+    checksums = manifest.checksums
     named = (
         (ARTIFACT, "E_ARTIFACT_HASH", checksums.sqlite_sha256),
         ("inputs/genes.gff3.bgz", "E_FILE_HASH", checksums.gff3_sha256),
@@ -184,4 +188,24 @@ def observe_content(dirfd: int, where: str = "") -> Observation:
                     fix="restore the file",
                 )
             )
-    return Observation(seen.digest, tuple(problems))
+    problems += (
+        problem for document in _SIDECARS for problem in _sidecar_problems(files, manifest, document)
+    )
+    return Observation(seen.digest, tuple(dict.fromkeys(problems)))
+
+
+_SIDECARS = (BUNDLE, INVENTORY, SHARD_CATALOG)
+
+
+def _sidecar_problems(files: DatasetFiles, manifest: Manifest, document: str) -> tuple[Problem, ...]:
+    """What is wrong with the files that one document lists, or with the document."""
+    try:
+        data = files.read(document)
+        if data is None:
+            return ()
+        if document == SHARD_CATALOG:
+            return shard_problems(files, parse_shards(data, files.path(document)), manifest.id)
+        check = check_bundle if document == BUNDLE else check_inventory
+        return check(files, data, manifest).problems
+    except (InvalidInput, LimitExceeded) as error:
+        return error.problems

@@ -20,7 +20,7 @@ from reconciler.failpoints import failpoint
 from reconciler.ledger import Record, Run
 from reconciler.model import DatasetId, Outcome, Step, StepResult
 from reconciler.stores.serving.catalog import CATALOG_DIGEST
-from reconciler.stores.serving.durable import unavailable
+from reconciler.stores.serving.durable import QUARANTINE, sync_directory, unavailable
 from reconciler.stores.serving.edits import Again, do_step
 from reconciler.stores.serving.files import read_file
 from reconciler.stores.serving.heads import head_digests
@@ -96,6 +96,7 @@ def abandon(session: Session, record: Record) -> None:
 def recover(session: Session, record: Record) -> tuple[StepResult, ...]:
     """Finish the run of an open record."""
     session.progress(f"finishing run {record.seq}, which was interrupted")
+    sync_directory(session.root, QUARANTINE)  # what it put aside before it was killed
     if is_rebuild(record.steps):
         put_aside(session, record.steps)
     return _close(session, record, _do_all(session, record, _once_more))

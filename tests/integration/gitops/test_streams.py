@@ -164,3 +164,26 @@ def test_an_address_with_a_password_in_it_is_not_shown(repository: Repository) -
     assert "got https://\\u2026;" in ran.err
     assert "lovelace" not in ran.err
     assert "0123" not in ran.err
+
+
+def test_markdown_shows_shortened_digests_and_absent_values_as_they_are(published: Repository) -> None:
+    lines = published.ok("plan", "--output", "markdown").out.splitlines()
+    row = "| publish | `serving/dataset/110/homo_sapiens/GRCh38` | `–` | `sha256:6f36f030686d…` |"
+    assert row in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (("../x/y",), "E_ID_PATH ID: "),
+        (
+            ("--release", "110", "--species", "data²", "--assembly", "x"),
+            "E_ID_CHARS --release --species --assembly: ",
+        ),
+    ],
+)
+def test_an_id_on_the_command_line_is_refused_with_its_place(
+    repository: Repository, words: tuple[str, ...], start: str
+) -> None:
+    ran = repository.run("catalog", "promote", "--store", "serving", *words)
+    assert (ran.code, ran.err[: len(start)]) == (3, start)

@@ -338,6 +338,16 @@ def test_changed_artifact_of_equal_size_is_found_by_the_deep_drift(applied: Repo
     assert applied.run("drift", "--deep").code == 8
 
 
+def test_changed_side_file_is_found_by_the_deep_drift_only(applied: Repository) -> None:
+    report = next((applied.root / "var/serving/release=110/species=homo_sapiens").rglob("qc_report.json"))
+    report.write_bytes(report.read_bytes().replace(b"15", b"16", 1))
+    assert applied.run("drift").code == 0
+    deep = applied.run("drift", "--deep", "--output", "json")
+    assert deep.code == 8
+    (item,) = deep.document["items"]
+    assert {problem["code"] for problem in item["problems"]} == {"E_FILE_HASH"}
+
+
 def test_store_that_may_not_be_created_is_unavailable_and_never_empty(repository: Repository) -> None:
     repository.edit("desired/stores.yaml", ", create: true", "")
     repository.commit("The store must exist")
@@ -356,6 +366,11 @@ def test_history_says_who_did_what_from_which_commit_and_why(applied: Repository
     ]
     everything = applied.ok("history", "--output", "json").document["stores"][0]["records"]
     assert [r["by"] for r in everything] == ["hand", "git"]
+
+
+def test_history_of_an_address_that_was_never_touched_says_so(applied: Repository) -> None:
+    ran = applied.ok("history", "serving/dataset/1/nobody/X")
+    assert ran.out == "serving: no record of serving/dataset/1/nobody/X\n"
 
 
 def test_broken_ledger_chain_stops_everything(applied: Repository) -> None:
