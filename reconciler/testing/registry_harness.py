@@ -49,6 +49,11 @@ class RegistryHarness:
         return "sqlite:registry.db"
 
     @property
+    def objects_location(self) -> str:
+        """Where manifests' bytes are, as a document names it."""
+        return "file:manifests"
+
+    @property
     def database(self) -> Path:
         """The file of the database."""
         return self._base / "registry.db"
@@ -76,7 +81,7 @@ class RegistryHarness:
 
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> RegistryStore:
         """A new handle."""
-        settings = {"database": self.location, "objects": "file:manifests", "create": create}
+        settings = {"database": self.location, "objects": self.objects_location, "create": create}
         config = StoreConfig(name="m", kind="registry", settings=settings, place=Place("stores.yaml", 1, 1))
         surroundings = Surroundings(root=self._base, lock_timeout=lock_timeout, blobs=self._blobs)
         self._opened.append(open_store(config, surroundings))
@@ -96,14 +101,23 @@ class RegistryHarness:
 
     def fingerprint(self) -> Mapping[str, bytes]:
         """Every row but the ledger's, and every object."""
-        found: dict[str, bytes] = {}
-        if self.objects.exists():
-            files = (path for path in self.objects.iterdir() if path.is_file())
-            found |= {f"objects/{path.name}": path.read_bytes() for path in files}
+        found = {f"objects/{key}": content for key, content in self.kept().items()}
         for table, query in ROWS.items():
             for key, *values in self.rows(query):
                 found[f"{table}/{key}"] = repr(values).encode()
         return found
+
+    def kept(self) -> Mapping[str, bytes]:
+        """Every object by its key."""
+        if not self.objects.exists():
+            return {}
+        return {path.name: path.read_bytes() for path in self.objects.iterdir() if path.is_file()}
+
+    def overwrite(self, key: str, content: bytes) -> None:
+        """Put other bytes under a key, as no registry would."""
+        path = self.objects / key
+        path.chmod(0o644)
+        path.write_bytes(content)
 
     def rows(self, query: str) -> Iterable[Sequence[object]]:
         """What the database answers to a query; nothing before it was made."""
@@ -114,11 +128,9 @@ class RegistryHarness:
 
     def damage(self, dataset: str) -> None:
         """Flip the last byte of an object."""
-        path = self.objects / sha256_digest(content_of(dataset)).removeprefix("sha256:")
-        data = bytearray(path.read_bytes())
+        data = bytearray(content_of(dataset))
         data[-1] ^= 1
-        path.chmod(0o644)
-        path.write_bytes(bytes(data))
+        self.overwrite(sha256_digest(content_of(dataset)).removeprefix("sha256:"), bytes(data))
 
     @contextmanager
     def unreadable(self) -> Iterator[None]:

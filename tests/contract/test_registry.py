@@ -1,17 +1,21 @@
-"""The registry keeps the contract, on SQLite and on a PostgreSQL server that this run starts."""
+"""The registry keeps the contract, on SQLite, and on the PostgreSQL and S3 servers that this run starts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import obstore
 import psycopg
 import pytest
+from obstore.store import S3Store
 
+from reconciler.stores.registry.objects_s3 import open_s3
 from reconciler.testing.contract import StoreContract
 from reconciler.testing.registry_harness import RegistryHarness
+from tests.servers import s3
 from tests.servers.postgres import PostgresServer, running
 
 
@@ -49,6 +53,32 @@ class PostgresHarness(RegistryHarness):
                 connection.execute("ALTER TABLE aside RENAME TO manifests")
 
 
+class S3Harness(RegistryHarness):
+    """One registry whose manifests are below a prefix of a bucket."""
+
+    @property
+    def objects_location(self) -> str:
+        """The prefix."""
+        return f"s3://{s3.BUCKET}{self.objects}"
+
+    def kept(self) -> Mapping[str, bytes]:
+        """Every object by its key."""
+        objects = open_s3(self.objects_location)
+        found = {stored.hash: objects.get(stored.hash) for stored in objects.list()}
+        return {key: content for key, content in found.items() if content is not None}
+
+    def overwrite(self, key: str, content: bytes) -> None:
+        """Put other bytes under a key, as no registry would."""
+        obstore.put(S3Store(s3.BUCKET, prefix=str(self.objects).lstrip("/")), key, content)
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """An S3 server of this test run."""
+    with s3.running() as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this test run."""
@@ -68,5 +98,15 @@ class TestRegistryOnPostgres(StoreContract):
     @pytest.fixture
     def harness(self, tmp_path: Path, postgres: PostgresServer) -> Iterator[PostgresHarness]:
         harness = PostgresHarness(tmp_path, postgres)
+        yield harness
+        harness.close()
+
+
+class TestRegistryWithS3(StoreContract):
+    @pytest.fixture
+    def harness(self, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Harness]:
+        for name, value in s3.options(endpoint).items():
+            monkeypatch.setenv(f"AWS_{name.upper()}", value)
+        harness = S3Harness(tmp_path)
         yield harness
         harness.close()
