@@ -63,13 +63,15 @@ class S3Harness(RegistryHarness):
 
     def kept(self) -> Mapping[str, bytes]:
         """Every object by its key."""
-        objects = open_s3(self.objects_location)
-        found = {stored.hash: objects.get(stored.hash) for stored in objects.list()}
-        return {key: content for key, content in found.items() if content is not None}
+        keys = [stored.hash for stored in open_s3(self.objects_location).list()]
+        return {key: bytes(obstore.get(self._bucket(), key).bytes()) for key in keys}
 
     def overwrite(self, key: str, content: bytes) -> None:
         """Put other bytes under a key, as no registry would."""
-        obstore.put(S3Store(s3.BUCKET, prefix=str(self.objects).lstrip("/")), key, content)
+        obstore.put(self._bucket(), key, content)
+
+    def _bucket(self) -> S3Store:
+        return S3Store(s3.BUCKET, prefix=str(self.objects).lstrip("/"))
 
 
 @pytest.fixture(scope="session")
