@@ -1,0 +1,204 @@
+"""What keeps content, judged on values; and the files that say it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from reconciler.canonical import canonical
+from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Problem
+from reconciler.gc import (
+    Content,
+    GcPlan,
+    Holdings,
+    Retention,
+    Roots,
+    gc_pins,
+    judge,
+    pinned_ids,
+    read_plan,
+    retention_of,
+)
+from reconciler.model import Address
+
+DIGEST = "sha256:" + "a" * 64
+WEEK = 604_800
+NOW = 2_000_000_000
+NOTHING = Roots(frozenset(), frozenset())
+MOUSE = "1/mus_musculus/GRCm39"
+
+
+def content(key: str = MOUSE, *, age: int = WEEK) -> Content:
+    release, _, line = key.partition("/")
+    return Content(
+        address=Address("serving", "dataset", key),
+        digest=DIGEST,
+        hashes=frozenset({DIGEST, "sha256:" + "b" * 64}),
+        size=10,
+        changed_at=NOW - age,
+        release=release,
+        line=line,
+    )
+
+
+def reasons(one: Content, roots: Roots = NOTHING) -> tuple[str, ...]:
+    (verdict,) = judge(Holdings(NOW, (one,)), roots)
+    return verdict.reasons
+
+
+def removed(keys: list[str], retention: Retention) -> list[str]:
+    roots = Roots(frozenset(), frozenset(), retention)
+    verdicts = judge(Holdings(NOW, tuple(content(key) for key in keys)), roots)
+    return [verdict.content.address.key for verdict in verdicts if not verdict.reasons]
+
+
+def plan(*contents: Content) -> GcPlan:
+    return GcPlan("serving", "serving root=x", "c0", judge(Holdings(NOW, contents), NOTHING), ())
+
+
+def test_what_nothing_keeps_is_a_candidate() -> None:
+    assert reasons(content()) == ()
+
+
+def test_a_second_less_than_seven_days_is_too_young() -> None:
+    assert reasons(content(age=WEEK - 1)) == ("changed less than 7 days ago",)
+
+
+def test_a_time_in_the_future_is_young() -> None:
+    assert reasons(content(age=-WEEK)) == ("changed less than 7 days ago",)
+
+
+def test_every_use_is_told() -> None:
+    one = replace(content(), uses=("listed in the catalog", "alias latest"))
+    assert reasons(one) == ("listed in the catalog", "alias latest")
+
+
+def test_a_wish_keeps_by_key_and_by_digest() -> None:
+    assert reasons(content(), Roots(frozenset({MOUSE}), frozenset())) == ("declared in git",)
+    assert reasons(content(), Roots(frozenset({DIGEST}), frozenset())) == ("declared in git",)
+
+
+def test_a_pin_keeps_by_key_and_by_any_hash() -> None:
+    assert reasons(content(), Roots(frozenset(), frozenset({MOUSE}))) == ("pinned",)
+    assert reasons(content(), Roots(frozenset(), frozenset({"sha256:" + "b" * 64}))) == ("pinned",)
+
+
+def test_what_cannot_be_judged_stays() -> None:
+    problem = Problem(code="E_HALF_PUBLISHED", message="it is half")
+    assert reasons(replace(content(), problems=(problem,))) == ("cannot be judged: it is half",)
+    assert reasons(replace(content(), digest=None)) == ("cannot be judged: it is not published",)
+
+
+def test_the_highest_releases_of_the_store_are_kept_whole() -> None:
+    keys = ["9/a_a/X", "10/a_a/X", "11/a_a/X", "11/b_b/Y", "8/c_c/Z"]
+    assert removed(keys, Retention(release_lines=2)) == ["9/a_a/X", "8/c_c/Z"]
+
+
+def test_the_highest_releases_of_every_line_are_kept() -> None:
+    keys = ["9/a_a/X", "10/a_a/X", "11/a_a/X", "11/b_b/Y", "8/c_c/Z"]
+    assert removed(keys, Retention(versions=2)) == ["9/a_a/X"]
+
+
+def test_the_digest_covers_the_candidates_and_nothing_that_time_moves() -> None:
+    young = content("2/mus_musculus/GRCm39", age=0)
+    assert plan(content()).digest == plan(content(age=2 * WEEK), young).digest
+    assert plan(content()).digest != plan(replace(content(), digest="sha256:" + "c" * 64)).digest
+
+
+def test_under_the_lock_only_what_was_planned_and_is_unchanged_goes() -> None:
+    other, changed = content("2/mus_musculus/GRCm39"), content("3/mus_musculus/GRCm39")
+    still = plan(content(), changed).again(NOTHING)
+    found = Holdings(NOW, (content(), other, replace(changed, digest="sha256:" + "c" * 64)))
+    assert still(found) == [content()]
+
+
+def test_what_is_used_meanwhile_does_not_go() -> None:
+    assert plan(content()).again(NOTHING)(Holdings(NOW, (replace(content(), uses=("alias latest",)),))) == []
+
+
+def test_a_saved_plan_gives_its_digest_in_both_forms() -> None:
+    made = plan(content())
+    assert read_plan(canonical(made.to_json()), "gc.json") == made.digest
+    assert read_plan(json.dumps(made.to_json()).encode(), "gc.json") == made.digest
+
+
+def test_an_edited_plan_is_an_integrity_failure() -> None:
+    document = plan(content()).to_json()
+    document["candidates"].append({"address": "serving/dataset/2/a/B", "digest": DIGEST})
+    with pytest.raises(Corrupt) as refused:
+        read_plan(canonical(document), "gc.json")
+    assert refused.value.code == "E_PLAN_MISMATCH"
+
+
+@pytest.mark.parametrize("document", [[], {}, {"schema": "reconciler/plan/v1"}])
+def test_another_document_is_no_plan(document: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_plan(canonical(document), "gc.json")
+    assert refused.value.code == "E_SCHEMA_VERSION"
+
+
+def test_both_forms_of_an_id_pin_the_same_dataset() -> None:
+    ids = [MOUSE, "release=2&species=homo_sapiens&assembly=GRCh38"]
+    pins = gc_pins({"dataset_ids": ids, "artifact_hashes": ["b" * 64, DIGEST]}, "gc-pins.json")
+    assert pins == {MOUSE, "2/homo_sapiens/GRCh38", "sha256:" + "b" * 64, DIGEST}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        {},
+        {"dataset_ids": []},
+        {"dataset_ids": [], "artifact_hashes": [], "datasets": []},
+        {"dataset_ids": MOUSE, "artifact_hashes": []},
+        {"dataset_ids": [1], "artifact_hashes": []},
+        {"dataset_ids": ["1/mus_musculus"], "artifact_hashes": []},
+        {"dataset_ids": ["species=mus_musculus&release=1&assembly=GRCm39"], "artifact_hashes": []},
+        {"dataset_ids": ["release=1&species=Mus&assembly=GRCm39"], "artifact_hashes": []},
+        {"dataset_ids": [], "artifact_hashes": ["md5:" + "b" * 32]},
+        {"dataset_ids": [], "artifact_hashes": ["B" * 64]},
+    ],
+)
+def test_any_other_form_of_pins_stops_the_collection(document: object) -> None:
+    with pytest.raises(LimitExceeded) as refused:
+        gc_pins(document, "gc-pins.json")
+    assert refused.value.code == "E_GC_ROOTS"
+
+
+@pytest.mark.parametrize("ids", [None, "x", [MOUSE, "release=1&species=a&assembly=B"], [None]])
+def test_any_other_form_of_the_inventorys_ids_stops_the_collection(ids: object) -> None:
+    with pytest.raises(LimitExceeded) as refused:
+        pinned_ids({"dataset_ids": ids}, "pins.yaml")
+    assert refused.value.code == "E_GC_ROOTS"
+
+
+def test_the_freeze_policy_says_what_is_retained() -> None:
+    retention = {
+        "minimum_release_lines": 2,
+        "preserve_latest_fixture_versions": 3,
+        "require_deletion_review": True,
+    }
+    assert retention_of({"retention": retention}, "freeze-policy.json") == Retention(2, 3, reviewed=True)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("minimum_release_lines", None),
+        ("minimum_release_lines", -1),
+        ("minimum_release_lines", True),
+        ("preserve_latest_fixture_versions", "2"),
+        ("require_deletion_review", None),
+    ],
+)
+def test_a_freeze_policy_without_a_usable_retention_stops_the_collection(member: str, value: object) -> None:
+    retention: dict[str, object] = {
+        "minimum_release_lines": 2,
+        "preserve_latest_fixture_versions": 3,
+        "require_deletion_review": True,
+    }
+    with pytest.raises(LimitExceeded) as refused:
+        retention_of({"retention": {**retention, member: value}}, "freeze-policy.json")
+    assert refused.value.code == "E_GC_ROOTS"
