@@ -12,6 +12,9 @@ An adapter is bulk-first and streaming. It offers
 - `recover`: finish the run that a killed process left open; it may only shrink that run's work.
 - `history`: the ledger, oldest first, its chain checked.
 
+A store that `collects` is also a `Collector`: it says everything that it holds and what keeps it, and
+removes, under its own lock and with a record, what is judged to be garbage there and then.
+
 An adapter states its `Capabilities`; they gate the contract tests and are themselves tested. Its
 `Shape` (pure) cuts changes into the units that the store writes at once and names their verbs.
 
@@ -28,6 +31,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from reconciler.errors import InvalidInput
+from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
 from reconciler.model import Observed, Selection, Shape, Step, StepResult, StoreConfig
 
@@ -53,7 +57,8 @@ class Capabilities:
     Attributes:
         serialises_writers: a second writer waits for the first (a lock), it does not lose the race.
         atomic_units: several units are committed together; else a run can stop between two of them.
-        deletes_content: the store can remove immutable content (garbage collection).
+        deletes_content: a commit can remove immutable content.
+        collects: the store is a `Collector`.
         survives_reopen: what was committed is there through a second handle.
     """
 
@@ -61,6 +66,7 @@ class Capabilities:
     atomic_units: bool
     deletes_content: bool
     survives_reopen: bool
+    collects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +135,39 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of everything that is held."""
+
+
+class Collector(Protocol):
+    """A store whose content can be collected (`Capabilities.collects`)."""
+
+    def holdings(self) -> Holdings:
+        """Every content with what keeps it, by address, and the store's own time. Writes nothing.
+
+        Raises:
+            LimitExceeded: E_GC_ROOTS, what keeps content is not known.
+            Unavailable, Corrupt: it cannot be read.
+        """
+
+    def collect(self, judge: Judge, run: Run) -> Collected:
+        """Remove what is judged to be garbage under the lock, and delete for good what was removed before.
+
+        Raises:
+            Conflict, Corrupt, LimitExceeded, Unavailable: nothing was removed.
+            OutcomeUnknown: an unfinished run could not be finished, or the record may have been written.
+        """
+
+
+def collector(store: Store) -> Collector:
+    """The store as a collector.
+
+    Raises:
+        InvalidInput: E_STORE_KIND, nothing can be collected in it.
+    """
+    if not store.capabilities.collects:
+        raise InvalidInput.of(
+            "E_STORE_KIND", "nothing can be collected in this kind of store", got=store.config.kind
+        )
+    return cast("Collector", store)
 
 
 class Adapter(Protocol):

@@ -136,6 +136,11 @@ class Lookup:
         rows = self._database.revision() if self._made else _NOWHERE
         return sha256_digest(canonical([end.seq, end.link, rows]))
 
+    def now(self) -> int:
+        """The database's own clock, in Unix seconds; 0 where there is no registry yet."""
+        with self._reading() as session:
+            return session.now()
+
     # Manifests
 
     def get_manifest(self, manifest: ManifestHash) -> bytes | None:

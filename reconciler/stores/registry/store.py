@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
+from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
 from reconciler.model import (
     NOTHING,
@@ -34,6 +35,7 @@ from reconciler.model import (
     StoreConfig,
 )
 from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.registry import collect
 from reconciler.stores.registry.lookup import Settings
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.order import (
@@ -132,7 +134,7 @@ class RegistryStore:
     """One registry (see `reconciler.stores.port.Store`)."""
 
     capabilities = Capabilities(
-        serialises_writers=True, atomic_units=True, deletes_content=True, survives_reopen=True
+        serialises_writers=True, atomic_units=True, deletes_content=True, survives_reopen=True, collects=True
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
@@ -190,6 +192,16 @@ class RegistryStore:
     def close(self) -> None:
         """Let go of the connections."""
         self.registry.close()
+
+    # Garbage collection
+
+    def holdings(self) -> Holdings:
+        """Every manifest with what keeps it (see `reconciler.stores.registry.collect`)."""
+        return collect.holdings(self.registry)
+
+    def collect(self, judge: Judge, run: Run) -> Collected:
+        """Remove the manifests that are garbage under the lock, and the objects of those buried."""
+        return collect.collect(self.registry, judge, run)
 
     # Observing
 

@@ -1,9 +1,10 @@
-"""The three writes of a serving store, each one commit point for its readers.
+"""The four writes of a serving store, each one commit point for its readers.
 
     publish   one rename of a complete directory
     catalog   one replace of `catalog.json`, recomputed from the live catalog under the lock; then
               `catalog.sha256` where it exists, then the binding of every alias, whoever owns it
     alias     one replace (or removal) of an alias file
+    collect   one rename of a dataset to the trash
 
 Entries that a step does not name are kept as they are, and so is a file whose bytes would not change.
 Doing a step that was done already changes nothing, so recovery does unfinished steps again.
@@ -28,6 +29,7 @@ from reconciler.stores.serving.catalog import (
     parse_catalog_digest,
     struct_digest,
 )
+from reconciler.stores.serving.collect import collects, move_to_trash
 from reconciler.stores.serving.durable import (
     ALIAS_MOMENTS,
     CATALOG_MOMENTS,
@@ -71,7 +73,9 @@ def do_step(session: Session, step: Step, time: int, again: Again = Again.SKIP) 
         OSError, Unavailable: the store failed.
     """
     first = step.changes[0]
-    if first.slot == ARTIFACT:
+    if collects(step):
+        move_to_trash(session, step)
+    elif first.slot == ARTIFACT:
         for publication in publications((step,)):
             place(session.root, session.seq, publication, still_ours=session.still_ours)
     elif first.address.kind == DATASET:

@@ -19,10 +19,11 @@ from typing import NamedTuple
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Corrupt, OutcomeUnknown
+from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
 from reconciler.model import NOTHING, DatasetId, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.stores.port import Capabilities, Surroundings
-from reconciler.stores.serving import source, transaction
+from reconciler.stores.serving import collect, source, transaction
 from reconciler.stores.serving.durable import OWN, store_faults
 from reconciler.stores.serving.gates import thresholds_from
 from reconciler.stores.serving.heads import EMPTY, head_digests, read_heads
@@ -74,7 +75,11 @@ class ServingStore:
     """One serving store on a local directory (see `reconciler.stores.port.Store`)."""
 
     capabilities = Capabilities(
-        serialises_writers=True, atomic_units=False, deletes_content=False, survives_reopen=True
+        serialises_writers=True,
+        atomic_units=False,
+        deletes_content=False,
+        survives_reopen=True,
+        collects=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
@@ -186,6 +191,32 @@ class ServingStore:
                 return Rebuilt(results=(), quarantined=(), left_out=planned.left_out)
             results, aside = transaction.rebuild(session, end.link, planned.steps, run)
             return Rebuilt(results=results, quarantined=aside, left_out=planned.left_out)
+
+    def holdings(self) -> Holdings:
+        """Every dataset directory with what keeps it (see `reconciler.stores.serving.collect`).
+
+        Raises:
+            LimitExceeded: E_GC_ROOTS.
+            Corrupt, Unavailable: something cannot be read.
+        """
+        root = self._open()
+        if root is None:
+            return Holdings(0, ())
+        with store_faults(self._where):
+            recorded = self._ledger(root).recorded_heads()
+            heads = read_heads(root, self._where, recorded=recorded)
+            return collect.holdings(root, self._where, self.config.name, heads)
+
+    def collect(self, judge: Judge, run: Run) -> Collected:
+        """Move what is garbage under the lock to the trash, and delete expired trash (see the port)."""
+        if self._open() is None:
+            return Collected((), ())
+        with self._held(run.command or "gc apply") as held:
+            self._recover(held)
+            end = self._ledger(held.root).end()
+            session = self._session(held, end.next_seq)
+            session.sweep()
+            return transaction.collect(session, end.link, self.config.name, judge, run)
 
     def _finish_or_abandon(self, held: _Held, record: Record) -> None:
         """Finish an open run, or close it as diverged where the broken heads do not allow that."""

@@ -17,8 +17,10 @@ from enum import Enum
 
 from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, ReconcilerError
 from reconciler.failpoints import failpoint
+from reconciler.gc import Collected, Judge
 from reconciler.ledger import Record, Run
 from reconciler.model import DatasetId, Outcome, Step, StepResult
+from reconciler.stores.serving import collect as garbage
 from reconciler.stores.serving.catalog import CATALOG_DIGEST
 from reconciler.stores.serving.durable import QUARANTINE, sync_directory, unavailable
 from reconciler.stores.serving.edits import Again, do_step
@@ -83,6 +85,24 @@ def rebuild(
     record = _put_intent(session, previous, steps, run)
     aside = put_aside(session, steps)
     return _close(session, record, _do_all(session, record, _first_time)), aside
+
+
+def collect(session: Session, previous: str | None, store: str, judge: Judge, run: Run) -> Collected:
+    """Judge what stands under this lock, record and move what is garbage; then delete expired trash.
+
+    Raises:
+        Conflict, Corrupt, LimitExceeded, Unavailable: nothing was removed.
+        OutcomeUnknown: the intent may have been written.
+    """
+    failpoint("fs.gc.recheck")
+    found = garbage.holdings(session.root, session.where, store, session.heads())
+    steps = garbage.steps_of(store, judge(found))
+    # Before the run: what it removes now stays in the trash for its whole grace period.
+    garbage.delete_expired(session, found.expired)
+    if not steps:
+        return Collected((), found.expired)
+    record = _put_intent(session, previous, steps, run)
+    return Collected(_close(session, record, _do_all(session, record, _first_time)), found.expired)
 
 
 def abandon(session: Session, record: Record) -> None:
@@ -155,6 +175,12 @@ def _first_time(session: Session, step: Step, time: int) -> StepResult:
 
 def _once_more(session: Session, step: Step, time: int) -> StepResult:
     standing = _standing(session, step)
+    if garbage.collects(step) and standing is Standing.BEFORE:
+        # Its roots may have changed since it was judged: a recovered collection removes nothing more.
+        return StepResult(step=step.id, outcome=Outcome.NOT_STARTED)
+    if garbage.collects(step) and standing is Standing.AFTER:
+        garbage.settle_trash(session, step)
+        return _read_back(session, step)
     if standing is Standing.ELSEWHERE:
         return StepResult(step=step.id, outcome=Outcome.DIVERGED, problems=tuple(_diverged(session, step)))
     if step.changes[0].slot != ARTIFACT:
@@ -172,7 +198,7 @@ def _once_more(session: Session, step: Step, time: int) -> StepResult:
 
 def _read_back(session: Session, step: Step) -> StepResult:
     problems = tuple(_diverged(session, step))
-    for publication in publications((step,)):
+    for publication in () if garbage.collects(step) else publications((step,)):
         problems += verify(session.root, publication)
     outcome = Outcome.DIVERGED if problems else Outcome.APPLIED
     return StepResult(step=step.id, outcome=outcome, problems=problems)
@@ -231,7 +257,7 @@ def _close(session: Session, record: Record, results: list[StepResult]) -> tuple
         session.sweep()
         failpoint("fs.evidence")
         digests = session.heads().digests
-        receipts = [_receipt(step, digests) for step in record.steps]
+        receipts = [_receipt(step, digests, record.seq) for step in record.steps]
         closed = [
             replace(result, receipt=receipt) if result.outcome is Outcome.APPLIED else result
             for result, receipt in zip(results, receipts, strict=True)
@@ -247,9 +273,11 @@ def _close(session: Session, record: Record, results: list[StepResult]) -> tuple
     return tuple(closed)
 
 
-def _receipt(step: Step, digests: Mapping[str, str]) -> str:
+def _receipt(step: Step, digests: Mapping[str, str], seq: int) -> str:
     """The digest of what a step wrote, as the whole run left it: a killed run can find no other again."""
     first = step.changes[0]
+    if garbage.collects(step):
+        return garbage.trash_path(seq, DatasetId.parse(first.address.key))
     if first.slot == ARTIFACT:
         return str(first.after)
     if first.address.kind == ALIAS:
