@@ -11,10 +11,10 @@ is not ours is a bug; it leaves a report file and exit code 1, never a bare trac
 from __future__ import annotations
 
 import argparse
-import gc
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from gc import set_threshold
 from importlib import import_module
 from typing import NoReturn
 
@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("reconciler.cli.dataset", "list, inspect, verify, publish, pack and unpack datasets by hand"),
     "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
     "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
+    "gc": ("reconciler.cli.gc", "remove what no catalog, alias, tag, pin or wish needs any more"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_streams()
     console = Console(output=_output_of(arguments), out=sys.stdout, err=sys.stderr)
     signal.signal(signal.SIGTERM, _terminated)
-    gc.set_threshold(*_COLLECT_AFTER)
+    set_threshold(*_COLLECT_AFTER)
     try:
         return _run(arguments, console)
     except ReconcilerError as error:

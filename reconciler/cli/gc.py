@@ -1,0 +1,304 @@
+"""Remove what nothing needs any more: datasets of a serving store, manifests of a registry.
+
+`plan` shows what would go and what keeps the rest; `apply` judges everything again under the store's lock
+and removes what is garbage in both. Kept is whatever the catalog, an alias or a link names, what git
+declares, what `ops/inventory` pins, what the freeze policy retains, what is being published, and whatever
+changed less than 7 days ago by the store's own time. A root that is missing or cannot be read stops it.
+
+A dataset is moved to the store's trash and deleted for good by a later collection, 7 days after.
+
+Example:
+  reconciler gc plan --store serving --out gc.json
+  reconciler gc apply gc.json --store serving
+  reconciler gc apply --store registry --yes
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.canonical import canonical, parse_strict
+from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
+from reconciler.cli.console import Console
+from reconciler.cli.files import read_file, replace_file
+from reconciler.cli.options import add_output
+from reconciler.cli.workspace import TOOL, Opened, Workspace, refreshed
+from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Stale
+from reconciler.gc import (
+    PLAN_LIMIT,
+    Collected,
+    GcPlan,
+    Retention,
+    Roots,
+    declared_in,
+    gc_pins,
+    judge,
+    pinned_ids,
+    read_plan,
+    retention_of,
+    unusable,
+)
+from reconciler.ledger import Run
+from reconciler.model import Outcome
+from reconciler.stores.port import collector
+
+SCHEMA = "reconciler/gc-apply/v1"
+PINS = "ops/inventory/pins.yaml"
+GC_PINS = "ops/inventory/gc-pins.json"
+FREEZE = "ops/datasets/freeze-policy.json"
+_PINS_LIMIT = 5_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the operations."""
+    operations = operations_of(parser)
+    planned = add_operation(
+        operations,
+        "plan",
+        plan,
+        summary="show what would be removed, and what keeps the rest",
+        example="reconciler gc plan --store serving --out gc.json",
+    )
+    _add_common(planned)
+    planned.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
+    _add_apply(operations)
+
+
+def _add_apply(operations: Operations) -> None:
+    applied = add_operation(
+        operations,
+        "apply",
+        apply,
+        summary="remove what is garbage, and record it",
+        example="reconciler gc apply gc.json --store serving",
+    )
+    applied.add_argument("plan", metavar="PLAN", nargs="?", type=Path, help="a plan saved by 'gc plan --out'")
+    _add_common(applied)
+    applied.add_argument("--expect", metavar="DIGEST", help="the digest of the plan that was approved")
+    applied.add_argument("--yes", action="store_true", help="do not ask")
+    applied.add_argument("--reason", metavar="TEXT", default="", help="why; the ledger keeps it")
+    applied.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store", metavar="NAME", nargs=1, required=True, help="a store of the repository's stores.yaml"
+    )
+    add_repository(parser)
+    add_output(parser)
+
+
+def plan(args: argparse.Namespace, console: Console) -> Exit:
+    """Judge everything; nothing is written."""
+    with Workspace.open(args, console) as workspace:
+        found = _planned(workspace, workspace.opened(workspace.selected[0]), _roots(workspace))
+    if args.out:
+        replace_file(args.out, canonical(found.to_json()))
+    _show(console, found)
+    return Exit.DONE
+
+
+def apply(args: argparse.Namespace, console: Console) -> Exit:
+    """Finish what was left open, judge, compare, ask, collect."""
+    expected = args.expect
+    if args.plan:
+        expected = read_plan(read_file(args.plan, limit=PLAN_LIMIT), str(args.plan))
+        _check_expected(args.expect, expected)
+    with Workspace.open(args, console) as workspace:
+        one = workspace.opened(workspace.selected[0])
+        roots = _roots(workspace)
+        if not args.dry_run:
+            one.store.recover()
+            one = refreshed(one.store, one.shape)
+        found = _planned(workspace, one, roots)
+        _check_expected(expected, found.digest)
+        if args.dry_run:
+            _show(console, found)
+            return Exit.DONE
+        collected = Collected((), ())
+        if not found.empty:
+            _check_confirmed(args, console, found, roots.retention, reviewed=expected is not None)
+            run = _run(args, workspace, found)
+            collected = collector(one.store).collect(found.again(roots), run)
+    console.answer(lambda: _document(found, collected), lambda: _collected_text(found, collected))
+    return _ended(console, collected)
+
+
+def _planned(workspace: Workspace, one: Opened, roots: Roots) -> GcPlan:
+    one.require_finished()
+    holdings = collector(one.store).holdings()
+    return GcPlan(
+        store=one.config.name,
+        identity=one.config.identity,
+        commit=workspace.desired.commit,
+        verdicts=judge(holdings, roots),
+        expired=holdings.expired,
+    )
+
+
+def _check_expected(expected: str | None, found: str) -> None:
+    if expected is not None and expected != found:
+        raise Stale.of(
+            "E_PLAN_STALE",
+            "what would be removed is not what was reviewed",
+            path="--expect",
+            got=found,
+            fix="plan again and have the new plan reviewed",
+        )
+
+
+def _check_confirmed(
+    args: argparse.Namespace, console: Console, found: GcPlan, retention: Retention, *, reviewed: bool
+) -> None:
+    if reviewed:
+        return
+    if console.interactive and not args.yes:
+        console.note(_plan_text(found))
+        if not console.confirmed("Remove this?"):
+            raise InvalidInput.of("E_CONFIRM", "not confirmed; nothing was written")
+        return
+    if retention.reviewed and found.candidates:
+        raise Denied.of(
+            "E_GC_REVIEW",
+            "the freeze policy wants every deletion reviewed",
+            path=FREEZE,
+            fix=f"review 'reconciler gc plan', then give its file, or --expect {found.digest}",
+        )
+    if not args.yes:
+        raise InvalidInput.of(
+            "E_CONFIRM",
+            "nobody can be asked here",
+            path="--yes",
+            fix="give a saved plan, --expect DIGEST, or --yes",
+        )
+
+
+def _run(args: argparse.Namespace, workspace: Workspace, found: GcPlan) -> Run:
+    """What the ledger says. What git planned to remove is not ours any more, so this counts as its run."""
+    return Run(
+        by="git",
+        time=workspace.desired.commit_time,
+        tool=TOOL,
+        commit=workspace.desired.commit,
+        author=workspace.desired.author,
+        reason=args.reason,
+        intent=found.digest,
+        command=f"reconciler gc apply --store {found.store}",
+    )
+
+
+# Roots.
+
+
+def _roots(workspace: Workspace) -> Roots:
+    """What keeps content besides the store, as the commit says it.
+
+    Raises:
+        LimitExceeded: E_GC_ROOTS, a file is missing or is not of its form.
+    """
+    from reconciler.desired.yaml_guard import parse  # noqa: PLC0415 - the YAML library
+
+    files = _files(workspace, (PINS, GC_PINS))
+    try:
+        pins = parse(files[PINS], PINS).root
+        more = parse_strict(files[GC_PINS], where=GC_PINS)
+    except InvalidInput as error:
+        problem = error.problems[0]
+        raise unusable(problem.path, problem.message, problem.got) from error
+    retention = Retention()
+    if workspace.selected[0].kind == "serving":
+        freeze = workspace.desired.governance.get(FREEZE)
+        if freeze is None:
+            raise unusable(FREEZE, "the file is missing")
+        try:
+            retention = retention_of(parse_strict(freeze, where=FREEZE), FREEZE)
+        except InvalidInput as error:
+            raise unusable(FREEZE, error.problems[0].message) from error
+    return Roots(
+        declared=declared_in(workspace.desired),
+        pinned=pinned_ids(pins, PINS) | gc_pins(more, GC_PINS),
+        retention=retention,
+    )
+
+
+def _files(workspace: Workspace, paths: tuple[str, ...]) -> Mapping[str, bytes]:
+    listing = workspace.tree.find(paths)
+    if listing.problems:
+        raise unusable(listing.problems[0].path, listing.problems[0].message)
+    entries = {entry.path: entry for entry in listing.entries}
+    for path in paths:
+        if path not in entries:
+            raise unusable(path, "the file is missing")
+    try:
+        read = {entry.path: data for entry, data in workspace.tree.read(listing.entries, _PINS_LIMIT)}
+    except ReconcilerError as error:
+        raise unusable(error.problems[0].path, error.problems[0].message) from error
+    for path in paths:
+        if len(read[path]) > _PINS_LIMIT:
+            raise unusable(path, f"the file is larger than {_PINS_LIMIT} bytes")
+    return read
+
+
+# Answers.
+
+
+def _show(console: Console, found: GcPlan) -> None:
+    console.answer(found.to_json, lambda: _plan_text(found))
+
+
+def _plan_text(found: GcPlan) -> str:
+    lines = [f"  - remove  {one.address}  ({one.size} bytes)" for one in found.candidates]
+    lines += [
+        f"    keep    {verdict.content.address}  {'; '.join(verdict.reasons)}"
+        for verdict in found.verdicts
+        if verdict.reasons
+    ]
+    lines += [f"  - delete  {name}  (removed earlier)" for name in found.expired]
+    if not found.candidates:
+        return "\n".join([*lines, "nothing to remove"])
+    return "\n".join([*lines, f"to remove: {len(found.candidates)}", f"digest {found.digest}"])
+
+
+def _document(found: GcPlan, collected: Collected) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "store": found.store,
+        "digest": found.digest,
+        "planned": len(found.candidates),
+        "steps": [
+            {
+                "id": result.step,
+                "outcome": result.outcome.value,
+                "receipt": result.receipt,
+                "problems": [problem.to_json() for problem in result.problems],
+            }
+            for result in collected.results
+        ],
+        "expired": list(collected.expired),
+    }
+
+
+def _collected_text(found: GcPlan, collected: Collected) -> str:
+    lines = [f"  {result.outcome.value:<11} {result.step}" for result in collected.results]
+    lines += [f"  deleted     {name}" for name in collected.expired]
+    left = len(found.candidates) - len(collected.results)
+    if left:
+        lines.append(f"  {left} of the planned are needed again, and stay")
+    return "\n".join(lines or ["nothing to remove"])
+
+
+def _ended(console: Console, collected: Collected) -> Exit:
+    """The exit code: of what went wrong first, if anything did."""
+    outcomes = [result.outcome for result in collected.results]
+    problems = tuple(problem for result in collected.results for problem in result.problems)
+    if all(outcome is Outcome.APPLIED for outcome in outcomes):
+        return Exit.DONE
+    console.problems(problems)
+    if Outcome.UNKNOWN in outcomes:
+        return Exit.UNKNOWN
+    if Outcome.DIVERGED in outcomes:
+        return Exit.CORRUPT
+    return Exit.PARTLY if Outcome.APPLIED in outcomes else Exit.UNAVAILABLE
