@@ -304,3 +304,39 @@ def test_another_writer_finishes_a_killed_collection_and_removes_nothing_more(ki
     before = [standing(killed, one) for one in (H111, M110)]
     killed.ok("catalog", "rollback", H110, *STORE)
     assert [standing(killed, one) for one in (H111, M110)] == before
+
+
+def test_what_git_removed_and_gc_collected_is_no_drift(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.repository()
+    desk.ok("dataset", "publish", M110, "--source-root", "examples/builds/mouse-110", *STORE)
+    desk.ok("apply", "--yes")
+    (desk.root / "ops/inventory/pins.yaml").write_text("schema_version: 1\ndataset_ids: []\n")
+    write(desk, "ops/inventory/gc-pins.json", NO_PINS)
+    retain(desk, 0, 0, reviewed=False)
+    (desk.root / "desired/catalogs/mouse.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Catalog\nstore: serving\n"
+        f'datasets:\n  - {{id: {M111}, manifest: "{MANIFEST_OF[M111]}"}}\n'
+        f"removed:\n  - {{id: {M110}, reason: superseded}}\n"
+    )
+    desk.commit()
+    desk.ok("apply", "--yes")
+    wait(monkeypatch, WEEK + 86_400)
+    assert candidates(desk) == [M110]
+    desk.ok(*APPLY, "--yes")
+    desk.ok("plan", "--detailed-exitcode")
+    desk.ok("drift", "--detailed-exitcode")
+
+
+@pytest.mark.parametrize("point", ["fs.gc.move.before", "fs.gc.move.after", "fs.gc.expire", "fs.gc.recheck"])
+def test_a_failing_disk_loses_nothing_and_the_next_run_ends_it(
+    aged: Desk, point: str, request: pytest.FixtureRequest
+) -> None:
+    if point == "fs.gc.expire":
+        aged.ok(*APPLY, "--yes")
+    request.addfinalizer(lambda: failpoints.arm(""))
+    failpoints.arm(f"{point}=EIO")
+    ran = aged.run(*APPLY, "--yes")
+    assert (ran.code, ran.error) == (7 if point == "fs.gc.move.after" else 10, "E_IO")
+    failpoints.arm("")
+    aged.ok(*APPLY, "--yes")
+    assert [standing(aged, one) for one in (H110, H111, M110, M111)] == [True, False, False, True]
