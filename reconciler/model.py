@@ -223,6 +223,10 @@ def public_location(location: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
+_NOT_IDENTITY: Final = frozenset({"create", "credentials", "region", "allowPrivate"})
+"""Settings that say how a live system is reached or made, not which one it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """One entry of a `Stores` document: where a live system is. Never holds a secret."""
@@ -237,7 +241,9 @@ class StoreConfig:
         """What an intent binds: name, kind, location as written and environment."""
         parts = [self.name, self.kind]
         settings = {
-            key: public_location(str(value)) for key, value in self.settings.items() if key != "create"
+            key: public_location(str(value))
+            for key, value in self.settings.items()
+            if key not in _NOT_IDENTITY
         }
         parts += [f"{key}={settings[key]}" for key in sorted(settings)]
         return " ".join(parts)

@@ -132,6 +132,7 @@ class Workspace:
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
             blobs=self._blobs,
+            variables=os.environ,
         )
 
     def _blobs(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
@@ -291,10 +292,10 @@ def source_date_epoch() -> int:
 
 
 def _located(config: StoreConfig) -> StoreConfig:
-    """Fill in the settings that name an environment variable."""
+    """Fill in the settings that name an environment variable; credentials are left to the adapter."""
     settings: dict[str, Any] = {}
     for name, value in config.settings.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and "env" in value:
             variable = value["env"]
             if not os.environ.get(variable):
                 raise InvalidInput.of(

@@ -18,6 +18,8 @@ FILE_SCHEME: Final = "file"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.ASCII | re.DOTALL)
 _SECRET = re.compile(r"(?://)?[^/]*@|.*[?#]", re.DOTALL)
+_BUCKET = re.compile(r"//[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'()/=-]*)?", re.ASCII)
+_ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", re.ASCII)
 _WITHHELD = "(withheld)"
 
 
@@ -105,12 +107,29 @@ def objects_problem(text: str) -> Problem | None:
             got=text,
             fix="for example file:var/manifests",
         )
-    if not re.fullmatch(r"//[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^\\]*)?", rest, re.ASCII):
+    if not _BUCKET.fullmatch(rest) or any(
+        part in {"", ".", ".."} for part in rest[2:].rstrip("/").split("/")
+    ):
         return Problem(
             code="E_URL_SYNTAX",
             message="an S3 location names a bucket, and perhaps a prefix",
             got=text,
             fix="write s3://BUCKET/PREFIX",
+        )
+    return None
+
+
+def endpoint_problem(text: str) -> Problem | None:
+    """What is wrong with the server of a bucket, or None; whether it needs TLS is decided on opening."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if not _ENDPOINT.fullmatch(text):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="an endpoint is a scheme, a host and perhaps a port",
+            got=text,
+            fix="write https://HOST:PORT, or {env: VARIABLE}",
         )
     return None
 

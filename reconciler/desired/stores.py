@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.desired.draft import Draft
-from reconciler.desired.location import database_problem, objects_problem, root_problem
+from reconciler.desired.location import database_problem, endpoint_problem, objects_problem, root_problem
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.model import Place, StoreConfig
@@ -26,7 +26,7 @@ _LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] =
 """For each kind of store: which settings are locations, and what judges them."""
 
 _COMPARED: Final = 100
-_TRUTHS: Final = frozenset({"create", "authoritative"})
+_TRUTHS: Final = frozenset({"create", "authoritative", "allowPrivate"})
 
 
 def add_stores(document: Document, draft: Draft) -> None:
@@ -40,6 +40,9 @@ def add_stores(document: Document, draft: Draft) -> None:
             value = written[setting]
             if isinstance(value, str):
                 draft.note(judge(value), document, ("stores", name, setting))
+        endpoint = written.get("endpoint")
+        if isinstance(endpoint, str):
+            draft.note(endpoint_problem(endpoint), document, ("stores", name, "endpoint"))
         if name in draft.stores:
             first = draft.stores[name].place
             draft.refuse("E_DUPLICATE", f"the store is declared twice, first at {first}", place, got=name)

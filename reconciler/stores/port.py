@@ -79,6 +79,7 @@ class Surroundings:
         lock_timeout: seconds to wait for another writer.
         progress: told what takes long.
         blobs: gives the bytes of sources that are files of the planned commit.
+        variables: the environment's variables, for credentials that no document may hold.
     """
 
     root: Path
@@ -86,6 +87,7 @@ class Surroundings:
     lock_timeout: float = 60.0
     progress: Progress = lambda _line: None
     blobs: Blobs = _no_commit
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Store(Protocol):

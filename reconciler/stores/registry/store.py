@@ -51,6 +51,7 @@ from reconciler.stores.registry.order import (
 )
 from reconciler.stores.registry.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry.registry import Registry
+from reconciler.stores.registry.s3_access import access_of
 from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
 from reconciler.stores.registry.values import LatestRule, RegistryState
@@ -85,7 +86,8 @@ def _open_objects(config: StoreConfig, surroundings: Surroundings) -> Objects:
     if scheme == "file":
         return _part("objects", "").LocalObjects(str(surroundings.root / path))  # type: ignore[no-any-return]
     if scheme == "s3":
-        return _part("objects_s3", "s3").open_s3(location)  # type: ignore[no-any-return]
+        access = access_of(config, surroundings.variables)
+        return _part("objects_s3", "s3").open_s3(location, access)  # type: ignore[no-any-return]
     raise _unknown(config, "objects", "file:PATH or s3://BUCKET/PREFIX")
 
 
@@ -117,6 +119,7 @@ def open_store(config: StoreConfig, surroundings: Surroundings) -> RegistryStore
     """Open a registry; nothing is created before the first commit.
 
     Raises:
+        InvalidInput: a location is not one, or E_ENV: the credentials of a bucket are not given.
         Unavailable: E_STORE_MISSING, E_SCHEMA_VERSION, or the database cannot be used.
     """
     settings = Settings(

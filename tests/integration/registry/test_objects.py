@@ -13,7 +13,7 @@ from reconciler.stores.registry.objects import MANIFEST_LIMIT, LocalObjects, Obj
 from reconciler.stores.registry.objects_s3 import open_s3
 from reconciler.stores.registry.reference import ManifestHash
 from tests.integration.registry.world import RUN, World, content, hash_of, tagged
-from tests.servers.s3 import BUCKET, Misbehaviour, misbehaving, options, running
+from tests.servers.s3 import BUCKET, Misbehaviour, access, bucket_client, misbehaving, opened, running
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     """An empty object store."""
     if request.param == "local":
         return LocalObjects(str(tmp_path / "manifests"))
-    place = f"s3://{BUCKET}/{tmp_path.name}"
-    return open_s3(place, options(request.getfixturevalue("endpoint")))
+    return opened(request.getfixturevalue("endpoint"), tmp_path.name)
 
 
 def damaged(objects: Objects, endpoint: Callable[[], str]) -> None:
@@ -37,13 +36,8 @@ def damaged(objects: Objects, endpoint: Callable[[], str]) -> None:
     if objects.where.startswith("file:"):
         Path(objects.where.removeprefix("file:"), hash_of(1)).write_bytes(b"broken")
         return
-    import obstore  # noqa: PLC0415
-
-    prefix = objects.where.removeprefix(f"s3://{BUCKET}/")
-    from obstore.store import S3Store  # noqa: PLC0415
-
-    store = S3Store(BUCKET, prefix=prefix, config=dict(options(endpoint())))  # type: ignore[arg-type]
-    obstore.put(store, hash_of(1), b"broken")
+    key = f"{objects.where.removeprefix(f's3://{BUCKET}/')}/{hash_of(1)}"
+    bucket_client(endpoint()).put_object(Bucket=BUCKET, Key=key, Body=b"broken")
 
 
 def test_bytes_are_kept_under_their_hash_and_listed(objects: Objects) -> None:
@@ -106,7 +100,7 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_missing_bucket_is_an_error_and_not_an_empty_one(endpoint: str) -> None:
-    objects = open_s3("s3://no-such-bucket/x", options(endpoint))
+    objects = opened(endpoint, "x", bucket="no-such-bucket")
     for attempt in (
         lambda: objects.get(hash_of(1)),
         lambda: objects.stored_at(hash_of(1)),
@@ -121,14 +115,14 @@ def test_a_store_that_ignores_conditions_is_refused_before_anything_is_put() -> 
     behaviour = Misbehaviour(overwrites=True)
     with misbehaving(behaviour) as address:
         with pytest.raises(Unavailable) as caught:
-            open_s3(f"s3://{BUCKET}", options(address)).put(hash_of(1), content(1))
+            opened(address).put(hash_of(1), content(1))
         assert caught.value.code == "E_STORE_NO_CAS"
     assert list(behaviour.objects) == [f"/{BUCKET}/.reconciler/probe"]
 
 
 def test_a_put_whose_answer_is_lost_is_found_by_looking() -> None:
     with misbehaving(Misbehaviour(silent_puts=True)) as address:
-        objects = open_s3(f"s3://{BUCKET}", options(address))
+        objects = opened(address)
         objects.put(hash_of(1), content(1))
         assert objects.get(hash_of(1)) == content(1)
 
@@ -136,39 +130,49 @@ def test_a_put_whose_answer_is_lost_is_found_by_looking() -> None:
 def test_a_put_that_did_not_land_is_unavailable() -> None:
     with misbehaving(Misbehaviour(silent_puts=True, keeps=False)) as address:
         with pytest.raises(Unavailable) as caught:
-            open_s3(f"s3://{BUCKET}", options(address)).put(hash_of(1), content(1))
+            opened(address).put(hash_of(1), content(1))
         assert caught.value.code == "E_UNREACHABLE"
 
 
 def test_a_put_that_nobody_can_look_up_is_unknown() -> None:
     behaviour = Misbehaviour(silent_puts=True, silent_reads=True)
     with misbehaving(behaviour) as address, pytest.raises(OutcomeUnknown):
-        open_s3(f"s3://{BUCKET}", options(address)).put(hash_of(1), content(1))
+        opened(address).put(hash_of(1), content(1))
 
 
 def test_no_message_of_a_server_that_is_gone_shows_a_secret() -> None:
     with misbehaving(Misbehaviour()) as address:
         pass
     with pytest.raises(Unavailable) as caught:
-        open_s3(f"s3://{BUCKET}", options(address)).get(hash_of(1))
+        opened(address).get(hash_of(1))
     assert caught.value.code == "E_UNREACHABLE"
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize("location", ["s3://", "s3://A/b", "http://bucket", "s3:bucket", "s3://a b/c"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://",
+        "s3://A/b",
+        "http://bucket",
+        "s3:bucket",
+        "s3://a b/c",
+        "s3://bucket/../x",
+        "s3://bucket/x?signature=y",
+    ],
+)
 def test_what_is_no_bucket_is_refused(location: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        open_s3(location)
+        open_s3(location, access("http://localhost"))
     assert caught.value.code == "E_STORE_LOCATION"
 
 
 def test_a_registry_keeps_its_manifests_in_a_bucket(endpoint: str, tmp_path: Path) -> None:
-    place = f"s3://{BUCKET}/registry"
     world = World(
         "sqlite",
         str(tmp_path / "registry.db"),
         lambda wait: open_sqlite(str(tmp_path / "registry.db"), timeout=wait),
-        lambda: open_s3(place, options(endpoint)),
+        lambda: opened(endpoint, "registry"),
     )
     with world.open() as registry:
         tagged(registry, {"1.0.0": 1})
