@@ -54,6 +54,16 @@ class RegistryHarness:
         return "file:manifests"
 
     @property
+    def reached(self) -> Mapping[str, object]:
+        """Settings that say how the objects are reached."""
+        return {}
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment's variables."""
+        return {}
+
+    @property
     def database(self) -> Path:
         """The file of the database."""
         return self._base / "registry.db"
@@ -81,9 +91,16 @@ class RegistryHarness:
 
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> RegistryStore:
         """A new handle."""
-        settings = {"database": self.location, "objects": self.objects_location, "create": create}
+        settings: dict[str, object] = {
+            "database": self.location,
+            "objects": self.objects_location,
+            "create": create,
+        }
+        settings |= self.reached
         config = StoreConfig(name="m", kind="registry", settings=settings, place=Place("stores.yaml", 1, 1))
-        surroundings = Surroundings(root=self._base, lock_timeout=lock_timeout, blobs=self._blobs)
+        surroundings = Surroundings(
+            root=self._base, lock_timeout=lock_timeout, blobs=self._blobs, variables=self.variables
+        )
         self._opened.append(open_store(config, surroundings))
         return self._opened[-1]
 

@@ -7,12 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-import obstore
 import psycopg
 import pytest
-from obstore.store import S3Store
 
-from reconciler.stores.registry.objects_s3 import open_s3
 from reconciler.testing.contract import StoreContract
 from reconciler.testing.registry_harness import RegistryHarness
 from tests.servers import s3
@@ -56,22 +53,46 @@ class PostgresHarness(RegistryHarness):
 class S3Harness(RegistryHarness):
     """One registry whose manifests are below a prefix of a bucket."""
 
+    def __init__(self, base: Path, endpoint: str) -> None:
+        super().__init__(base)
+        self._endpoint = endpoint
+        self._bucket = s3.bucket_client(endpoint)
+
     @property
     def objects_location(self) -> str:
         """The prefix."""
         return f"s3://{s3.BUCKET}{self.objects}"
 
+    @property
+    def reached(self) -> Mapping[str, object]:
+        """The server of this run, without TLS."""
+        return {"endpoint": self._endpoint, "allowPrivate": True}
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Credentials that it takes."""
+        return {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": s3.SECRET}
+
+    def fresh(self) -> Self:
+        """Another registry, empty."""
+        return self.following(type(self)(self._all, self._endpoint))
+
     def kept(self) -> Mapping[str, bytes]:
-        """Every object by its key."""
-        keys = [stored.hash for stored in open_s3(self.objects_location).list()]
-        return {key: bytes(obstore.get(self._bucket(), key).bytes()) for key in keys}
+        """Every object by its key, as another client reads it."""
+        found = self._bucket.list_objects_v2(Bucket=s3.BUCKET, Prefix=self._key("")).get("Contents", [])
+        keys = [item["Key"].removeprefix(self._key("")) for item in found]
+        return {key: self._content(key) for key in keys if not key.startswith(".reconciler/")}
 
     def overwrite(self, key: str, content: bytes) -> None:
         """Put other bytes under a key, as no registry would."""
-        obstore.put(self._bucket(), key, content)
+        self._bucket.put_object(Bucket=s3.BUCKET, Key=self._key(key), Body=content)
 
-    def _bucket(self) -> S3Store:
-        return S3Store(s3.BUCKET, prefix=str(self.objects).lstrip("/"))
+    def _content(self, key: str) -> bytes:
+        content: bytes = self._bucket.get_object(Bucket=s3.BUCKET, Key=self._key(key))["Body"].read()
+        return content
+
+    def _key(self, name: str) -> str:
+        return f"{str(self.objects).lstrip('/')}/{name}"
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +127,7 @@ class TestRegistryOnPostgres(StoreContract):
 
 class TestRegistryWithS3(StoreContract):
     @pytest.fixture
-    def harness(self, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Harness]:
-        for name, value in s3.options(endpoint).items():
-            monkeypatch.setenv(f"AWS_{name.upper()}", value)
-        harness = S3Harness(tmp_path)
+    def harness(self, tmp_path: Path, endpoint: str) -> Iterator[S3Harness]:
+        harness = S3Harness(tmp_path, endpoint)
         yield harness
         harness.close()

@@ -25,6 +25,7 @@ from reconciler.stores.registry.objects import MANIFEST_LIMIT, StoredObject, che
 from reconciler.stores.registry.reference import ManifestHash
 from reconciler.stores.registry.s3_access import S3Access
 from reconciler.stores.registry.s3_faults import S3Fault, Verdict, judged
+from reconciler.stores.serving.durable import store_faults
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential, S3Store
@@ -129,12 +130,14 @@ class S3Objects:
         self._require_conditions()
 
         def create() -> bool:
-            failpoint("reg.object.before")
             self._create(manifest, content)
             return False  # created or taken: only its bytes tell
 
+        with store_faults(self._where):
+            failpoint("reg.object.before")
         self._write(create, lambda: self.get(manifest) is not None)
-        failpoint("reg.object.link.after")
+        with store_faults(self._where):
+            failpoint("reg.object.link.after")
 
     def get(self, manifest: ManifestHash) -> bytes | None:
         """The bytes, compared with their hash; None if there is no such object."""
