@@ -288,9 +288,11 @@ def consent(home: Path, *places: str) -> None:
 def distrusted(root: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         repository_root(root)
-    assert str(caught.value) == (
-        f"E_GIT_REPO --repo: git does not trust a repository of another user; got {root}; "
-        "fix: run as the user who owns it, or name it as safe.directory in your own git configuration"
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.path, problem.got) == ("E_GIT_REPO", "--repo", str(root))
+    assert (problem.message, problem.fix) == (
+        "git does not trust a repository of another user",
+        "run as the user who owns it, or name it as safe.directory in your own git configuration",
     )
 
 
