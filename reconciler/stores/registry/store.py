@@ -298,10 +298,10 @@ class RegistryStore:
         stream = zip(paths, self._surroundings.blobs(list(paths.values())), strict=True)
 
         def contents(manifest: ManifestHash) -> bytes:
-            for found, (_, content) in stream:
-                if found == manifest:
-                    return content
             if manifest in paths:
+                for found, (_, content) in stream:
+                    if found == manifest:
+                        return content
                 return next(iter(self._surroundings.blobs([paths[manifest]])))[1]
             kept = objects.get(manifest)
             if kept is None:
