@@ -167,7 +167,8 @@ class _Three:
     def verdict(self) -> tuple[str, str]:
         if self.wish is not None and self.wish.slots:
             return self._declared(managed(self.wish, self.recorded or NOTHING, self.shape))
-        if not self._removable(self.live) or self._stays():
+        derived = self.wish is None and self.shape.derived(self.address)
+        if derived or not self._removable(self.live) or self._stays():
             return "in_sync", ""
         if self.wish is None and self.shape.omittable(self.address):
             return "unmanaged", ""

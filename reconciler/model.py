@@ -420,6 +420,9 @@ class Shape(Protocol):
         Anything else of ours needs a tombstone.
         """
 
+    def derived(self, address: Address) -> bool:
+        """Whether the store keeps this by its own rule, so that nobody has to manage it."""
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Cut the changes of one store into ordered steps.
 

@@ -15,8 +15,8 @@ from reconciler.cli.console import Console
 from reconciler.cli.workspace import Workspace
 from reconciler.errors import InvalidInput
 from reconciler.model import StoreConfig
+from reconciler.reference import GLOBAL_NAMESPACE, DatasetName, parse_hash
 from reconciler.stores.port import Surroundings
-from reconciler.stores.registry.reference import GLOBAL_NAMESPACE, DatasetName, parse_hash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import Expected, ExpectedTag
 

@@ -15,7 +15,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
 from reconciler.cli.registry_open import dataset_and_words, dataset_name, opened
 from reconciler.errors import Exit, InvalidInput
-from reconciler.stores.registry.reference import DEV, LATEST, ManifestHash, Reference, digest_of, parse_hash
+from reconciler.reference import DEV, LATEST, ManifestHash, Reference, digest_of, parse_hash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import ManifestEntry, Tag
 

@@ -20,11 +20,11 @@ from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import Denied, Exit, InvalidInput
 from reconciler.ledger import Run
 from reconciler.model import Outcome, Step, StepResult
+from reconciler.reference import DEV, LATEST, DatasetName, ManifestHash, parse_hash
 from reconciler.render.byhand import Written as Shown
 from reconciler.render.byhand import written_text
 from reconciler.stores.registry.edits import link_change, manifest_change, tag_change
 from reconciler.stores.registry.order import SHAPE, STEP_ID, UNIT
-from reconciler.stores.registry.reference import DEV, LATEST, DatasetName, ManifestHash, parse_hash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import DevMove, TagsOnUnlink, Written
 

@@ -27,7 +27,7 @@ from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import NOTHING, Address, Declaration, Place, Value, digest_problem
-from reconciler.stores.registry.reference import DEV, LATEST, DatasetName, Version, parse_version
+from reconciler.reference import DEV, LATEST, DatasetName, Version, parse_version
 
 STORE_KIND: Final = "registry"
 MANIFEST: Final = "manifest"

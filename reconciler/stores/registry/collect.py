@@ -14,8 +14,8 @@ from __future__ import annotations
 from reconciler.gc import GRACE, Collected, Content, Holdings, Judge
 from reconciler.ledger import Run
 from reconciler.model import Address, Outcome, StepResult
+from reconciler.reference import ManifestHash, digest_of
 from reconciler.stores.registry.order import MANIFEST
-from reconciler.stores.registry.reference import ManifestHash, digest_of
 from reconciler.stores.registry.registry import Registry
 
 

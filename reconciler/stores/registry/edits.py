@@ -21,8 +21,7 @@ from typing import Final, NamedTuple
 
 from reconciler.errors import Denied, InvalidInput, Problem
 from reconciler.model import Address, Change, Value, parse_digest
-from reconciler.stores.registry.order import CONTENT, LINK, LINKED, MANIFEST, NAMED, TAG, YANKED
-from reconciler.stores.registry.reference import (
+from reconciler.reference import (
     DEV,
     LATEST,
     DatasetName,
@@ -30,6 +29,7 @@ from reconciler.stores.registry.reference import (
     digest_of,
     parse_version,
 )
+from reconciler.stores.registry.order import CONTENT, LINK, LINKED, MANIFEST, NAMED, TAG, YANKED
 from reconciler.stores.registry.values import BreakGlass
 
 _HEX: Final = len("sha256:")

@@ -17,11 +17,7 @@ from typing import Final, Self
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt, Unavailable
 from reconciler.ledger import Record
-from reconciler.stores.registry import ledger_table
-from reconciler.stores.registry import statements as sql
-from reconciler.stores.registry.migrate import behind_or_ahead
-from reconciler.stores.registry.objects import Objects
-from reconciler.stores.registry.reference import (
+from reconciler.reference import (
     DEV,
     LATEST,
     DatasetName,
@@ -31,6 +27,10 @@ from reconciler.stores.registry.reference import (
     RevisionKind,
     digest_of,
 )
+from reconciler.stores.registry import ledger_table
+from reconciler.stores.registry import statements as sql
+from reconciler.stores.registry.migrate import behind_or_ahead
+from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.session import HEAD, Database, NothingThere, Row, Session
 from reconciler.stores.registry.values import (
     LatestRule,

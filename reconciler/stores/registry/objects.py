@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 from reconciler.canonical import sha256_hex
 from reconciler.errors import Corrupt, LimitExceeded, Unavailable
 from reconciler.failpoints import failpoint
-from reconciler.stores.registry.reference import ManifestHash
+from reconciler.reference import ManifestHash
 from reconciler.stores.serving.durable import TMP, Moments, make_directory, put_if_absent, store_faults
 
 MANIFEST_LIMIT: Final = 16 << 20

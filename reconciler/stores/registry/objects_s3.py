@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from reconciler.errors import InvalidInput, OutcomeUnknown, Unavailable
 from reconciler.failpoints import failpoint
+from reconciler.reference import ManifestHash
 from reconciler.stores.registry.objects import MANIFEST_LIMIT, StoredObject, checked, too_large
-from reconciler.stores.registry.reference import ManifestHash
 from reconciler.stores.registry.s3_access import S3Access
 from reconciler.stores.registry.s3_faults import S3Fault, Verdict, judged
 from reconciler.stores.serving.durable import store_faults

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.model import Address, Change, Step, Value
-from reconciler.stores.registry.reference import DEV, LATEST
+from reconciler.reference import DEV, LATEST
 
 MANIFEST: Final = "manifest"
 LINK: Final = "link"
@@ -69,6 +69,10 @@ class RegistryShape:
         """`dev` and `latest`: git lets go of them by not naming them."""
         return address.kind == TAG and tag_of(address.key)[1] in {DEV, LATEST}
 
+    def derived(self, address: Address) -> bool:
+        """`latest` follows from the versions in every transaction."""
+        return address.kind == TAG and tag_of(address.key)[1] == LATEST
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """One step for everything: up by kind, then down in the reverse order; ties by address."""
         if not changes:
@@ -100,7 +104,7 @@ def _position(change: Change) -> tuple[int, Address, int]:
     kind = _KINDS.index(address.kind) if address.kind in _KINDS else 0
     slot = _SLOTS.index(change.slot) if change.slot in _SLOTS else len(_SLOTS)
     phase = kind
-    if address.kind == TAG and tag_of(address.key)[1] == LATEST:
+    if SHAPE.derived(address):
         phase = 2 * len(_KINDS)
     elif change.after is None and change.slot != YANKED:
         phase = 2 * len(_KINDS) - 1 - kind

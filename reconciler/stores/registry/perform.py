@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.errors import Conflict, Denied, InvalidInput, Problem
+from reconciler.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.edits import Edits, twins
-from reconciler.stores.registry.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry.session import Session
 from reconciler.stores.registry.values import LatestRule
 

@@ -29,6 +29,13 @@ from reconciler.errors import (
 from reconciler.failpoints import failpoint
 from reconciler.ledger import Run
 from reconciler.model import Change
+from reconciler.reference import (
+    DEV,
+    LATEST,
+    DatasetName,
+    ManifestHash,
+    parse_version,
+)
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.edits import (
     immutable,
@@ -36,13 +43,6 @@ from reconciler.stores.registry.edits import (
     manifest_change,
     tag_change,
     yank_change,
-)
-from reconciler.stores.registry.reference import (
-    DEV,
-    LATEST,
-    DatasetName,
-    ManifestHash,
-    parse_version,
 )
 from reconciler.stores.registry.session import NoAnswer, Session
 from reconciler.stores.registry.transaction import Writer, named_by

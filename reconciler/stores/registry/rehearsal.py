@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from reconciler.reference import ManifestHash
 from reconciler.stores.registry.backend_sqlite import open_sqlite
 from reconciler.stores.registry.objects import Objects, StoredObject
-from reconciler.stores.registry.reference import ManifestHash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.session import Database, Session
 

@@ -34,6 +34,7 @@ from reconciler.model import (
     StepResult,
     StoreConfig,
 )
+from reconciler.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.registry import collect
 from reconciler.stores.registry.lookup import Settings
@@ -49,7 +50,6 @@ from reconciler.stores.registry.order import (
     TAGS,
     YANKED,
 )
-from reconciler.stores.registry.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.s3_access import access_of
 from reconciler.stores.registry.session import Database

@@ -18,13 +18,13 @@ from reconciler.canonical import sha256_hex
 from reconciler.errors import Conflict, InvalidInput, OutcomeUnknown, ReconcilerError
 from reconciler.ledger import Run
 from reconciler.model import Change, Outcome, Step, StepResult
+from reconciler.reference import ManifestHash, digest_of
 from reconciler.stores.registry import ledger_table
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.edits import Edits, edits_of, refuse_moves
 from reconciler.stores.registry.lookup import Lookup
 from reconciler.stores.registry.order import UNIT
 from reconciler.stores.registry.perform import perform
-from reconciler.stores.registry.reference import ManifestHash, digest_of
 from reconciler.stores.registry.session import NoAnswer, Session
 from reconciler.stores.registry.values import BreakGlass, Written
 

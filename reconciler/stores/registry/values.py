@@ -11,7 +11,7 @@ from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from reconciler.model import Address, Change
-from reconciler.stores.registry.reference import DatasetName, ManifestHash, Reference
+from reconciler.reference import DatasetName, ManifestHash, Reference
 
 
 class LatestRule(StrEnum):

@@ -58,6 +58,10 @@ class ServingShape:
         """Aliases: git lets go of them by not naming them."""
         return address.kind == ALIAS
 
+    def derived(self, address: Address) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Nothing: every slot of this store is written by somebody."""
+        return False
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Publishes, one catalog write up, aliases, one catalog write down; ties by address."""
         publishes: list[Change] = []

@@ -8,10 +8,10 @@ from itertools import combinations
 import pytest
 
 from reconciler.gc import GcPlan, Holdings, Roots, judge
+from reconciler.reference import ManifestHash
 from reconciler.stores.registry.collect import collect, holdings
 from reconciler.stores.registry.lookup import Settings
 from reconciler.stores.registry.objects import Objects, StoredObject
-from reconciler.stores.registry.reference import ManifestHash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import DevMove
 from tests.integration.registry.world import ETH, RUN, World, content, hash_of, linked

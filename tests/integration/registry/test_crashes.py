@@ -14,8 +14,8 @@ import pytest
 from reconciler import failpoints
 from reconciler.errors import OutcomeUnknown, ReconcilerError, Unavailable
 from reconciler.model import Outcome, Step
+from reconciler.reference import DatasetName
 from reconciler.stores.registry.edits import link_change, manifest_change, tag_change
-from reconciler.stores.registry.reference import DatasetName
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import RegistryState
 from tests.integration.registry.processes import ended, start

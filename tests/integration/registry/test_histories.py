@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import Conflict, Denied, InvalidInput, ReconcilerError
+from reconciler.reference import DatasetName, ManifestHash
 from reconciler.stores.registry.backend_sqlite import open_sqlite
 from reconciler.stores.registry.objects import LocalObjects
-from reconciler.stores.registry.reference import DatasetName, ManifestHash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import BreakGlass, LatestRule, TagsOnUnlink
 from tests.integration.registry.world import RUN, World, hash_of, linked

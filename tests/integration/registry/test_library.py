@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.canonical import sha256_hex
 from reconciler.errors import Conflict, Denied, InvalidInput, Unavailable
-from reconciler.stores.registry.reference import DatasetName, ManifestHash
+from reconciler.reference import DatasetName, ManifestHash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import BreakGlass, DevMove, Expected, LatestRule, TagsOnUnlink
 from tests.integration.registry.world import ETH, RUN, SOLANA, World, content, hash_of, linked, tagged

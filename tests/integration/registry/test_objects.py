@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, OutcomeUnknown, Unavailable
+from reconciler.reference import ManifestHash
 from reconciler.stores.registry.backend_sqlite import open_sqlite
 from reconciler.stores.registry.objects import MANIFEST_LIMIT, LocalObjects, Objects
 from reconciler.stores.registry.objects_s3 import open_s3
-from reconciler.stores.registry.reference import ManifestHash
 from tests.integration.registry.world import RUN, World, content, hash_of, tagged
 from tests.servers.s3 import BUCKET, Misbehaviour, access, bucket_client, misbehaving, opened, running
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from reconciler.errors import Conflict, Denied, InvalidInput
-from reconciler.stores.registry.reference import DatasetName, parse_version
+from reconciler.reference import DatasetName, parse_version
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import DevMove, Expected, RegistryState
 from tests.integration.registry.processes import ended, resume, start, stopped, together

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.stores.registry.reference import DatasetName, parse_hash
+from reconciler.reference import DatasetName, parse_hash
 from tests.integration.registry.world import RUN, World
 
 MANIFESTS = Path(__file__).resolve().parents[3].parent / "shared/data/registry-manifests"

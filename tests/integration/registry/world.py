@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from reconciler.canonical import sha256_hex
 from reconciler.ledger import Run
+from reconciler.reference import DatasetName, ManifestHash
 from reconciler.stores.registry.lookup import Settings
 from reconciler.stores.registry.objects import Objects
-from reconciler.stores.registry.reference import DatasetName, ManifestHash
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.values import DevMove, LatestRule

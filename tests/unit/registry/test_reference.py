@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.errors import InvalidInput
-from reconciler.stores.registry.reference import (
+from reconciler.reference import (
     DatasetName,
     Reference,
     Revision,
