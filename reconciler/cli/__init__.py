@@ -135,7 +135,7 @@ def _stopped(console: Console, code: Exit) -> Exit:
         (
             Problem(
                 code="E_INTERRUPTED",
-                message="stopped before the end; if it had started to write, that run stands open in the ledger",
+                message="stopped before the end; a run that had begun to write stands open in the ledger",
                 fix="run 'reconciler apply' to finish it",
             ),
         )
