@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reconciler.cli import main
 from reconciler.model import DatasetId
 from reconciler.stores.serving.contents import dataset_path
+from tests.integration.command_line import CLEAN, PROJECT, Ran
 
-PROJECT = Path(__file__).resolve().parents[3]
 BUILDS = PROJECT / "examples" / "builds"
-CLEAN = {
-    "PATH": os.environ["PATH"],
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
-    "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "LC_ALL": "C.UTF-8",
-}
 
 H110 = "110/homo_sapiens/GRCh38"
 H111 = "111/homo_sapiens/GRCh38"
@@ -43,26 +29,6 @@ MANIFEST_OF = {
     M110: "sha256:5e24a924c589ff68d144ed58235c8b4237394c01b67b5de87a76b6fa9531fed7",
 }
 STORE = ("--store-root", "store")
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """What one command did."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The answer of a command run with --output json."""
-        document: dict[str, Any] = json.loads(self.out)
-        return document
-
-    @property
-    def error(self) -> str:
-        """The code of the first error."""
-        return next(line.split(" ", 1)[0].rstrip(":") for line in self.err.splitlines() if line[:2] == "E_")
 
 
 @dataclass(frozen=True, slots=True)

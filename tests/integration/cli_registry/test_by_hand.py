@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.integration.cli_registry.conftest import D1, H1, H2, MANIFESTS, ONE, STORE, TWO
-from tests.integration.gitops.conftest import Ran, Repository
+from tests.integration.command_line import Ran
+from tests.integration.gitops.conftest import Repository
 
 JSON = ("--output", "json")
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.cli_registry.conftest import D1, D2, H1, H2, MANIFESTS, STORE, TWO, dataset
-from tests.integration.gitops.conftest import Ran, Repository
+from tests.integration.command_line import Ran
+from tests.integration.gitops.conftest import Repository
 
 YAML = "desired/datasets/mainnet.yaml"
 JSON = ("--output", "json")

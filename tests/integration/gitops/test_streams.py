@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gitops.conftest import CLEAN, Repository
+from tests.integration.command_line import CLEAN
+from tests.integration.gitops.conftest import Repository
 
 APPLIED = [
     "110/homo_sapiens/GRCh38",
