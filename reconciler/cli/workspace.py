@@ -20,10 +20,11 @@ from reconciler import __version__
 from reconciler.cli.files import Standing, standing
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
+from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
-from reconciler.policy import Facts, evaluate, policy_digest
+from reconciler.policy import Facts, StoreFacts, evaluate, policy_digest
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Workspace:
             OutcomeUnknown: E_UNFINISHED.
         """
         parts: list[StorePlan] = []
-        facts: list[Facts] = []
+        facts: list[StoreFacts] = []
         for config in self.selected:
             one = opened[config.name]
             one.require_finished()
@@ -160,21 +161,29 @@ class Workspace:
             part = store_plan(config, one.shape, found, depth=depth)
             parts.append(part)
             facts.append(
-                Facts(
-                    desired=self.desired,
+                StoreFacts(
                     plan=part,
                     difference=found,
                     inventory=one.inventory,
                     missing_sources=frozenset(self._missing_sources(part)),
                 )
             )
-        plan = Plan(
+        guards = Guards(digest=policy_digest(self.desired.governance))
+        judged = Facts(
+            desired=self.desired,
+            guards=guards,
+            stores=tuple(facts),
+            pins=Pins(),
+            manifest_ids=frozenset(),
+            now=source_date_epoch(),
+        )
+        return Plan(
             stores=tuple(parts),
             commit=self.desired.commit,
-            policy=policy_digest(self.desired.governance),
+            policy=guards.digest,
             tool=TOOL,
+            findings=evaluate(judged),
         )
-        return replace(plan, findings=evaluate(facts))
 
     def _difference(self, one: Opened, depth: Depth) -> Difference:
         name = one.config.name

@@ -9,18 +9,19 @@ Rules never read a file, a clock or a store; what they need is in `Facts`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.model import Finding, Severity
-from reconciler.policy.rules import RULES, Facts
+from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.policy.rules import RULES
 
-__all__ = ["RULES", "Facts", "evaluate", "policy_digest"]
+__all__ = ["RULES", "Facts", "StoreFacts", "evaluate", "policy_digest"]
 
 
-def evaluate(facts: Sequence[Facts]) -> tuple[Finding, ...]:
-    """What the rules say of a plan, store by store; denials first, then by rule and subject."""
-    findings = [finding for fact in facts for rule in RULES for finding in _run(rule, fact)]
+def evaluate(facts: Facts) -> tuple[Finding, ...]:
+    """What the rules say of a plan; denials first, then by rule and subject."""
+    findings = [finding for rule in RULES for finding in _run(rule, facts)]
     findings.sort(key=lambda f: (f.severity is not Severity.DENY, f.rule, f.subject))
     return tuple(findings)
 
@@ -33,7 +34,7 @@ def _run(rule: str, facts: Facts) -> tuple[Finding, ...]:
             Finding(
                 rule=rule,
                 severity=Severity.DENY,
-                subject=facts.plan.config.name,
+                subject="plan",
                 message=f"the rule failed to decide ({type(error).__name__}), which denies",
                 code="E_POLICY_ERROR",
                 fix="report this as a bug",

@@ -83,3 +83,14 @@ class Facts:
 
 
 Rule = Callable[[Facts], Iterator[Finding]]
+
+StoreRule = Callable[[Facts, StoreFacts], Iterator[Finding]]
+
+
+def each_store(judge: StoreRule) -> Rule:
+    """A rule that asks `judge` of every store of the plan."""
+
+    def rule(facts: Facts) -> Iterator[Finding]:
+        return (finding for store in facts.stores for finding in judge(facts, store))
+
+    return rule

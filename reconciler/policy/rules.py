@@ -1,50 +1,22 @@
 """The built-in rules, one function each, under stable kebab-case ids.
 
-Each takes the `Facts` of one store and yields findings; none of them changes anything. A rule says in
-its docstring what it protects.
+Each takes the `Facts` of a whole plan and yields findings; none of them changes anything. A rule says in
+its docstring what it protects. A rule that judges one store at a time is written for one and asked of
+each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from reconciler.diff import Difference
-from reconciler.ledger import Inventory
-from reconciler.model import NOTHING, Address, Change, Desired, Finding, Place, Severity, merged
-from reconciler.plan import StorePlan
+from reconciler.model import NOTHING, Address, Change, Finding, Severity, merged
+from reconciler.policy.facts import Facts, Rule, StoreFacts, each_store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Everything a rule may know of one store's part of a plan.
-
-    `missing_sources` are the addresses whose source is needed but could not be reached.
-    """
-
-    desired: Desired
-    plan: StorePlan
-    difference: Difference
-    inventory: Inventory
-    missing_sources: frozenset[Address] = field(default_factory=frozenset)
-
-    def place(self, address: Address) -> Place | None:
-        """Where an address that changes was declared."""
-        wish = self.difference.declarations.get(address)
-        return wish.place if wish else None
-
-    def changes(self, kind: str, slot: str) -> Iterator[Change]:
-        """The plan's changes of one slot."""
-        return (c for c in self.plan.changes if c.address.kind == kind and c.slot == slot)
-
-
-Rule = Callable[[Facts], Iterator[Finding]]
-
-
-def removal_needs_tombstone(facts: Facts) -> Iterator[Finding]:
+def removal_needs_tombstone(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """A thing of ours that disappears from git without a word is a mistake until somebody says why."""
-    for address in facts.difference.removals:
+    for address in store.difference.removals:
         yield Finding(
             rule="removal-needs-tombstone",
             severity=Severity.DENY,
@@ -55,23 +27,21 @@ def removal_needs_tombstone(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def empty_desired(facts: Facts) -> Iterator[Finding]:
+def empty_desired(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """An emptied list must never empty a live catalog."""
-    store = facts.plan.config.name
     for (name, kind), place in sorted(facts.desired.scopes.items()):
-        if name != store:
+        if name != store.name:
             continue
         wanted = any(
-            d.slots and d.address.kind == kind and d.address.store == store
-            for d in facts.desired.declarations
+            d.slots and d.address.kind == kind and d.address.store == name for d in facts.desired.declarations
         )
-        ours = any(a.kind == kind and facts.inventory.owns(a) for a in facts.inventory.recorded)
-        removed = any(c.after is None and c.address.kind == kind for c in facts.plan.changes)
+        ours = any(a.kind == kind and store.inventory.owns(a) for a in store.inventory.recorded)
+        removed = any(c.after is None and c.address.kind == kind for c in store.plan.changes)
         if not wanted and (ours or removed):
             yield Finding(
                 rule="empty-desired",
                 severity=Severity.DENY,
-                subject=store,
+                subject=name,
                 message="no dataset is declared any more, which would empty the catalog",
                 place=place,
                 code="E_EMPTY_DESIRED",
@@ -79,24 +49,24 @@ def empty_desired(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def artifact_immutable(facts: Facts) -> Iterator[Finding]:
+def artifact_immutable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """A published dataset's manifest digest is never replaced."""
-    for change in facts.changes("dataset", "artifact"):
+    for change in store.changes("dataset", "artifact"):
         if change.before is not None:
             yield Finding(
                 rule="artifact-immutable",
                 severity=Severity.DENY,
                 subject=str(change.address),
                 message=f"it is published as {change.before} and cannot become {change.after}",
-                place=facts.place(change.address),
+                place=store.place(change.address),
                 code="E_IMMUTABLE",
                 fix="publish the new bytes under a new release",
             )
 
 
-def tag_immutable(facts: Facts) -> Iterator[Finding]:
+def tag_immutable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """A version tag never moves to another manifest; `dev` may, and `latest` follows the versions."""
-    for change in facts.changes("tag", "manifest"):
+    for change in store.changes("tag", "manifest"):
         moves = change.before is not None and change.after is not None
         if moves and not change.address.key.endswith(("@dev", "@latest")):
             yield Finding(
@@ -104,83 +74,83 @@ def tag_immutable(facts: Facts) -> Iterator[Finding]:
                 severity=Severity.DENY,
                 subject=str(change.address),
                 message=f"the version names {change.before} and cannot move to {change.after}",
-                place=facts.place(change.address),
+                place=store.place(change.address),
                 code="E_TAG_IMMUTABLE",
                 fix="tag a new version; yank this one if nobody may take it any more",
             )
 
 
-def manifest_available(facts: Facts) -> Iterator[Finding]:
+def manifest_available(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """What is tagged or linked must be registered, or must come from a file of the commit."""
-    for change in facts.changes("manifest", "content"):
-        if change.before is None and change.address not in facts.difference.sources:
+    for change in store.changes("manifest", "content"):
+        if change.before is None and change.address not in store.difference.sources:
             yield Finding(
                 rule="manifest-available",
                 severity=Severity.DENY,
                 subject=str(change.address),
                 message="the registry does not hold this manifest and no file of the commit does",
-                place=facts.place(change.address),
+                place=store.place(change.address),
                 code="E_MANIFEST_MISSING",
                 fix="name its file, or register it first with 'reconciler registry manifest register'",
             )
 
 
-def yanked_exists(facts: Facts) -> Iterator[Finding]:
+def yanked_exists(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """Only a version that the registry holds, or gets now, can be yanked."""
-    for change in facts.changes("tag", "yanked"):
-        wish = facts.difference.declarations.get(change.address)
-        live = facts.difference.observed.get(change.address, NOTHING)
+    for change in store.changes("tag", "yanked"):
+        wish = store.difference.declarations.get(change.address)
+        live = store.difference.observed.get(change.address, NOTHING)
         if change.after is not None and "manifest" not in {*live, *(wish.slots if wish else ())}:
             yield Finding(
                 rule="yanked-exists",
                 severity=Severity.DENY,
                 subject=str(change.address),
                 message="the version is to be yanked, and the registry does not hold it",
-                place=facts.place(change.address),
+                place=store.place(change.address),
                 code="E_TAG_MISSING",
                 fix="name its manifest, or drop the line",
             )
 
 
-def dataset_published(facts: Facts) -> Iterator[Finding]:
+def dataset_published(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """What becomes discoverable must be in the store, or must come from a source."""
-    for change in facts.changes("dataset", "artifact"):
-        if change.before is None and change.address not in facts.difference.sources:
+    for change in store.changes("dataset", "artifact"):
+        if change.before is None and change.address not in store.difference.sources:
             yield Finding(
                 rule="dataset-published",
                 severity=Severity.DENY,
                 subject=str(change.address),
                 message="the dataset was never published to this store and no source is given",
-                place=facts.place(change.address),
+                place=store.place(change.address),
                 code="E_NOT_PUBLISHED",
                 fix="add 'source:', or publish it first with 'reconciler dataset publish'",
             )
 
 
-def source_reachable(facts: Facts) -> Iterator[Finding]:
+def source_reachable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """A source that is needed must be readable where apply runs."""
-    for address in sorted(facts.missing_sources):
+    for address in sorted(store.missing_sources):
         yield Finding(
             rule="source-reachable",
             severity=Severity.WARN,
             subject=str(address),
-            message=f"its source {facts.difference.sources[address]} cannot be read here; apply will stop",
-            place=facts.place(address),
+            message=f"its source {store.difference.sources[address]} cannot be read here; apply will stop",
+            place=store.place(address),
             code="E_SOURCE_MISSING",
             fix="build it, or make the source reachable where apply runs",
         )
 
 
-def alias_target(facts: Facts) -> Iterator[Finding]:
+def alias_target(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """No alias may name a dataset that the catalog does not list."""
-    hidden = {c.address.key: c.address for c in facts.changes("dataset", "entry") if c.after is None}
+    hidden = {c.address.key: c.address for c in store.changes("dataset", "entry") if c.after is None}
     if not hidden:
         return
     changes: dict[Address, list[Change]] = {}
-    for change in facts.plan.changes:
+    for change in store.plan.changes:
         if change.address.kind == "alias":
             changes.setdefault(change.address, []).append(change)
-    for address, slots in facts.difference.observed.items():
+    for address, slots in store.difference.observed.items():
         dataset = merged(slots, changes.get(address, ())).get("dataset")
         if address.kind == "alias" and isinstance(dataset, str) and dataset in hidden:
             yield Finding(
@@ -188,7 +158,7 @@ def alias_target(facts: Facts) -> Iterator[Finding]:
                 severity=Severity.DENY,
                 subject=str(hidden[dataset]),
                 message=f"{address} points at it, so it cannot be rolled back",
-                place=facts.place(hidden[dataset]),
+                place=store.place(hidden[dataset]),
                 code="E_ALIAS_TARGET",
                 fix="point latest at another dataset in the same change",
             )
@@ -196,14 +166,14 @@ def alias_target(facts: Facts) -> Iterator[Finding]:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "removal-needs-tombstone": removal_needs_tombstone,
-        "empty-desired": empty_desired,
-        "artifact-immutable": artifact_immutable,
-        "dataset-published": dataset_published,
-        "tag-immutable": tag_immutable,
-        "manifest-available": manifest_available,
-        "yanked-exists": yanked_exists,
-        "source-reachable": source_reachable,
-        "alias-target": alias_target,
+        "removal-needs-tombstone": each_store(removal_needs_tombstone),
+        "empty-desired": each_store(empty_desired),
+        "artifact-immutable": each_store(artifact_immutable),
+        "dataset-published": each_store(dataset_published),
+        "tag-immutable": each_store(tag_immutable),
+        "manifest-available": each_store(manifest_available),
+        "yanked-exists": each_store(yanked_exists),
+        "source-reachable": each_store(source_reachable),
+        "alias-target": each_store(alias_target),
     }
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from reconciler.diff import difference
+from reconciler.governance import Guards, Pins
 from reconciler.model import (
     NOTHING,
     Address,
@@ -21,7 +22,7 @@ from reconciler.model import (
     Slots,
 )
 from reconciler.plan import store_plan
-from reconciler.policy import RULES, Facts, evaluate, policy_digest
+from reconciler.policy import RULES, Facts, StoreFacts, evaluate, policy_digest
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.registry.order import SHAPE as REGISTRY_SHAPE
 from tests.unit.core.values import DIGEST, LATEST, LISTED, OTHER, PUBLISHED, STORE, dataset, owned, seen, wish
@@ -52,7 +53,10 @@ def facts_of(
         scopes={("m", "dataset"): SCOPE, ("other", "dataset"): SCOPE},
     )
     part = store_plan(STORE, shape, found, depth=Depth.MANIFESTS)
-    return Facts(desired=desired, plan=part, difference=found, inventory=ours, missing_sources=missing)
+    one = StoreFacts(plan=part, difference=found, inventory=ours, missing_sources=missing)
+    return Facts(
+        desired=desired, guards=Guards(), stores=(one,), pins=Pins(), manifest_ids=frozenset(), now=0
+    )
 
 
 V1 = Address("m", "tag", "n/a@1.0.0")
@@ -149,7 +153,7 @@ def test_finding_names_the_place_of_its_origin() -> None:
 
 def test_source_that_cannot_be_reached_here_warns() -> None:
     facts = facts_of([KEPT], missing=frozenset({NEWER}))
-    assert [(f.rule, f.severity, f.code, f.subject) for f in evaluate([facts])] == [
+    assert [(f.rule, f.severity, f.code, f.subject) for f in evaluate(facts)] == [
         ("source-reachable", Severity.WARN, "E_SOURCE_MISSING", str(NEWER))
     ]
 
@@ -183,7 +187,7 @@ ALLOWED: dict[str, Facts] = {
 
 @pytest.mark.parametrize("case", ALLOWED)
 def test_no_rule_denies(case: str) -> None:
-    assert evaluate([ALLOWED[case]]) == ()
+    assert evaluate(ALLOWED[case]) == ()
 
 
 def test_every_rule_has_a_negative_test() -> None:
@@ -193,7 +197,7 @@ def test_every_rule_has_a_negative_test() -> None:
 def test_denials_come_first_then_rules_and_subjects_in_order() -> None:
     wishes = [wish(HUMAN, LISTED), wish(MOUSE, LISTED), wish(NEWER, LISTED, source="builds/newer")]
     facts = facts_of(wishes, [seen(dataset(1), LISTED)], {dataset(1): LISTED}, missing=frozenset({NEWER}))
-    assert [(f.severity.value, f.rule, f.subject) for f in evaluate([facts])] == [
+    assert [(f.severity.value, f.rule, f.subject) for f in evaluate(facts)] == [
         ("deny", "dataset-published", str(HUMAN)),
         ("deny", "dataset-published", str(MOUSE)),
         ("deny", "removal-needs-tombstone", str(dataset(1))),
@@ -204,7 +208,7 @@ def test_denials_come_first_then_rules_and_subjects_in_order() -> None:
 def test_rule_that_fails_denies() -> None:
     # A missing source of an address that has none: the rule cannot know what to say.
     facts = facts_of([KEPT], missing=frozenset({HUMAN}))
-    assert [(f.rule, f.severity, f.code) for f in evaluate([facts])] == [
+    assert [(f.rule, f.severity, f.code) for f in evaluate(facts)] == [
         ("source-reachable", Severity.DENY, "E_POLICY_ERROR")
     ]
 
