@@ -396,6 +396,31 @@ def merged(slots: Slots, changes: Iterable[Change]) -> Slots:
     return result
 
 
+class Release(NamedTuple):
+    """One release of a line as readers find it.
+
+    Attributes:
+        rank: orders the releases of one line.
+        stable: whether `latest` may be it: it is no pre-release.
+        digest: its content; empty where the observation did not look.
+        edition: its name where several lines share it, as all species of one Ensembl release do; else empty.
+        target: what a pointer to it names: itself, or its content.
+    """
+
+    rank: tuple[int, str]
+    stable: bool
+    digest: str
+    edition: str
+    target: Address
+
+
+class Pointer(NamedTuple):
+    """A name that moves: what it names, and whether it must follow the newest release of its line."""
+
+    target: Address
+    follows: bool
+
+
 class Shape(Protocol):
     """What a store kind's addresses mean for planning; pure, declared by its adapter.
 
@@ -433,3 +458,15 @@ class Shape(Protocol):
 
     def verb(self, kind: str, slot: str, before: Value | None, after: Value | None) -> str:
         """The name of a change, such as publish, promote, roll back or move alias."""
+
+    def line(self, address: Address, slots: Slots) -> str | None:
+        """The line of releases or versions that an address with these slots belongs to, or None."""
+
+    def release(self, address: Address, slots: Slots) -> Release | None:
+        """The release that readers find at an address with these slots; None where they find none."""
+
+    def pointer(self, address: Address, slots: Slots) -> Pointer | None:
+        """What a moving name with these slots names; None for what is no such name, or names nothing."""
+
+    def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
+        """The slots, here and elsewhere, that must be filled for readers to follow what stands here."""

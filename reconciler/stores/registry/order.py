@@ -22,8 +22,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, Step, Value
-from reconciler.reference import DEV, LATEST
+from reconciler.errors import InvalidInput
+from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value
+from reconciler.reference import DEV, LATEST, parse_version
 
 MANIFEST: Final = "manifest"
 LINK: Final = "link"
@@ -39,6 +40,7 @@ UNIT: Final = "registry"
 STEP_ID: Final = "transaction"
 
 _KINDS: Final = (MANIFEST, LINK, TAG)
+_MOVING: Final = frozenset({DEV, LATEST})
 _SLOTS: Final = (CONTENT, LINKED, NAMED, YANKED)
 """Slots in the order in which they give an address's change its name."""
 
@@ -67,7 +69,7 @@ class RegistryShape:
 
     def omittable(self, address: Address) -> bool:
         """`dev` and `latest`: git lets go of them by not naming them."""
-        return address.kind == TAG and tag_of(address.key)[1] in {DEV, LATEST}
+        return address.kind == TAG and tag_of(address.key)[1] in _MOVING
 
     def derived(self, address: Address) -> bool:
         """`latest` follows from the versions in every transaction."""
@@ -93,6 +95,43 @@ class RegistryShape:
         if after is None:
             return goes
         return appears if before is None else changes
+
+    def line(self, address: Address, slots: Slots) -> str | None:  # noqa: ARG002 - the protocol's signature
+        """The dataset of a tag."""
+        return tag_of(address.key)[0] if address.kind == TAG else None
+
+    def release(self, address: Address, slots: Slots) -> Release | None:
+        """A version that is tagged and not yanked; versions compare by SemVer precedence."""
+        digest, version = slots.get(NAMED), tag_of(address.key)[1]
+        if address.kind != TAG or not isinstance(digest, str) or YANKED in slots or version in _MOVING:
+            return None
+        try:
+            parsed = parse_version(version)
+        except InvalidInput:  # another writer's tag that is no version: it has no place in the order
+            return None
+        target = Address(address.store, MANIFEST, digest)
+        rank, stable = (0, parsed.precedence), not parsed.prerelease
+        return Release(rank, stable=stable, digest=digest, edition="", target=target)
+
+    def pointer(self, address: Address, slots: Slots) -> Pointer | None:
+        """What `dev` and `latest` name; only `latest` follows the versions."""
+        digest, tag = slots.get(NAMED), tag_of(address.key)[1]
+        if address.kind != TAG or not isinstance(digest, str) or tag not in _MOVING:
+            return None
+        return Pointer(Address(address.store, MANIFEST, digest), follows=tag == LATEST)
+
+    def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
+        """A tag needs its link and its manifest, a link its manifest, a yank its tag."""
+        dataset, tag = tag_of(address.key)
+        named = slots.get(NAMED)
+        if address.kind == LINK and LINKED in slots:
+            return ((Address(address.store, MANIFEST, tag), CONTENT),)
+        if address.kind != TAG:
+            return ()
+        if not isinstance(named, str):
+            return ((address, NAMED),) if YANKED in slots else ()
+        manifest = Address(address.store, MANIFEST, named)
+        return ((manifest, CONTENT), (Address(address.store, LINK, f"{dataset}@{named}"), LINKED))
 
 
 SHAPE: Final = RegistryShape()

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, Step, Value
+from reconciler.model import Address, Change, DatasetId, Pointer, Release, Slots, Step, Value
 
 DATASET: Final = "dataset"
 ALIAS: Final = "alias"
@@ -97,6 +97,34 @@ class ServingShape:
         if after is None:
             return "roll back"
         return "promote" if before is None else "relist"
+
+    def line(self, address: Address, slots: Slots) -> str | None:
+        """Species and assembly: of a dataset, or of the one that an alias names."""
+        key = address.key if address.kind == DATASET else slots.get(NAMED)
+        return key.partition("/")[2] if isinstance(key, str) else None
+
+    def release(self, address: Address, slots: Slots) -> Release | None:
+        """A dataset that the catalog lists; releases compare as numbers."""
+        if address.kind != DATASET or ENTRY not in slots:
+            return None
+        release = DatasetId(*address.key.split("/")).release
+        digest = str(slots.get(ARTIFACT, ""))
+        return Release((int(release), release), stable=True, digest=digest, edition=release, target=address)
+
+    def pointer(self, address: Address, slots: Slots) -> Pointer | None:
+        """What an alias names."""
+        named = slots.get(NAMED)
+        if address.kind != ALIAS or not isinstance(named, str):
+            return None
+        return Pointer(Address(address.store, DATASET, named), follows=True)
+
+    def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
+        """An alias needs its dataset's entry, an entry its artifact, diffs their entry."""
+        pointer = self.pointer(address, slots)
+        if pointer is not None:
+            return ((pointer.target, ENTRY),)
+        entry = ((address, ARTIFACT),) if ENTRY in slots else ()
+        return (*entry, (address, ENTRY)) if DIFFS in slots else entry
 
 
 SHAPE: Final = ServingShape()
