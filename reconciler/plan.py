@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
-from reconciler.model import Address, Change, Depth, Finding, Shape, Slots, Step, StoreConfig
+from reconciler.model import Address, Change, Depth, Finding, Place, Shape, Slots, Step, StoreConfig
 
 SCHEMA = "reconciler/plan/v1"
 LIFETIME = 24 * 60 * 60
@@ -35,7 +36,7 @@ _MARKS = (b'"resource_changes":', b'"intent":')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePlan:
-    """The part of a plan that concerns one store."""
+    """The part of a plan that concerns one store; `places` says where what changes is declared."""
 
     config: StoreConfig
     shape: Shape
@@ -44,6 +45,7 @@ class StorePlan:
     unchanged: int
     newly_ours: int
     depth: Depth
+    places: Mapping[Address, Place] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def changes(self) -> Iterable[Change]:
@@ -137,10 +139,14 @@ def _resource_changes(part: StorePlan) -> Iterable[dict[str, Any]]:
     for step in part.steps:
         for address, changes in by_address(step.changes).items():
             actions = {action for change in changes for action in change.actions}
+            place = part.places.get(address)
             yield {
                 "address": str(address),
+                "type": address.kind,
                 "step": step.id,
                 "verb": verb(part.shape, changes),
+                "path": place.path if place else "",
+                "line": place.line if place else 0,
                 "change": {
                     "actions": sorted(actions) if len(actions) == 1 else ["update"],
                     "before": {c.slot: c.before for c in changes if c.before is not None} or None,
@@ -194,6 +200,7 @@ def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, dep
         unchanged=difference.unchanged,
         newly_ours=difference.newly_ours,
         depth=depth,
+        places={address: wish.place for address, wish in difference.declarations.items()},
     )
 
 

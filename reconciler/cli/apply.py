@@ -24,7 +24,8 @@ from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_e
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
 from reconciler.model import Outcome
 from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved
-from reconciler.render.markdown import apply_markdown, plan_markdown
+from reconciler.render.comment import plan_comment
+from reconciler.render.markdown import apply_markdown
 from reconciler.render.text import apply_text, plan_text
 
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             console.answer(
                 lambda: plan.to_json(issued=source_date_epoch()),
                 lambda: plan_text(plan),
-                lambda: plan_markdown(plan),
+                lambda: plan_comment(plan),
             )
             return Exit.DENIED if denied(plan.findings) else Exit.DONE
         _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)

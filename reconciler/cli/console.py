@@ -1,8 +1,9 @@
 """Where output goes: standard output for answers, standard error for everything else.
 
-Decides the format (text, JSON, Markdown), colour (only on a terminal, and not with NO_COLOR) and how an
-error looks. A document under JSON is one line with a `schema` member; errors under JSON go to standard
-error as `reconciler/errors/v1`.
+Decides the format (text, JSON, Markdown, SARIF), colour (only on a terminal, and not with NO_COLOR) and
+how an error looks. A document under JSON is one line with a `schema` member; errors under JSON go to
+standard error as `reconciler/errors/v1`. Under SARIF, what is wrong is the answer, so it goes to standard
+output as well.
 
 Nobody listening is no reason to stop: a line that standard error does not take is dropped, and a reader
 who closes standard output early changes neither what a command does nor its exit code.
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from reconciler import __version__
 from reconciler.errors import Problem, Unavailable
 
 _COLOURS = {"  + ": "\x1b[32m", "  - ": "\x1b[31m", "  ~ ": "\x1b[33m"}
@@ -64,13 +66,13 @@ class Console:
         document: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         text: Callable[[], str],
         markdown: Callable[[], str] | None = None,
+        sarif: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         """Print the command's answer in the chosen format; only that form is built."""
         if self.output == "json":
-            import json  # noqa: PLC0415 - not needed for the other formats
-
-            built = document() if callable(document) else document
-            self._write(json.dumps(built, ensure_ascii=True))
+            self._document(document() if callable(document) else document)
+        elif self.output == "sarif" and sarif:
+            self._document(sarif())
         elif self.output == "markdown":
             self._write(markdown() if markdown else "```\n" + text() + "\n```")
         else:
@@ -95,6 +97,10 @@ class Console:
         else:
             for problem in problems:
                 self._tell(str(problem))
+        if self.output == "sarif":
+            from reconciler.render.sarif import problems_sarif  # noqa: PLC0415 - as above
+
+            self._document(problems_sarif(problems, version=__version__))
 
     def confirmed(self, question: str) -> bool:
         """Ask a person; only `yes` is yes."""
@@ -105,6 +111,11 @@ class Console:
     def finish(self) -> None:
         """Send what was printed past this console on its way."""
         self._write("")
+
+    def _document(self, document: Mapping[str, Any]) -> None:
+        import json  # noqa: PLC0415 - not needed for the other formats
+
+        self._write(json.dumps(document, ensure_ascii=True))
 
     def _tell(self, line: str) -> None:
         try:

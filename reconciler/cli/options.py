@@ -7,10 +7,10 @@ import argparse
 FORMATS = ("text", "json", "markdown")
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add `--output`."""
+def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Add `--output`, with the formats that only this command has."""
     parser.add_argument(
-        "--output", choices=FORMATS, default="text", help="how to print the answer (default: text)"
+        "--output", choices=(*FORMATS, *more), default="text", help="how to print the answer (default: text)"
     )
 
 

@@ -1,8 +1,9 @@
 """Show what apply would do, judged by policy; nothing is written to a store.
 
-The last line is the intent: the digest that a reviewer approves and `apply --expect` compares. `--out`
-saves the plan for `apply PLAN`; a saved plan is sealed, expires after 24 hours and works once. The exit
-code is 4 when policy denies.
+The last line is the intent: the digest that a reviewer approves and `apply --expect` compares. `--output
+markdown` is the body of one comment, of bounded length, whose first line says which comment to update;
+`--output sarif` puts the findings on the lines of desired state. `--out` saves the plan for `apply PLAN`; a
+saved plan is sealed, expires after 24 hours and works once. The exit code is 4 when policy denies.
 
 for example:
   reconciler plan --out plan.json
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from reconciler import __version__
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
@@ -22,7 +24,8 @@ from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit
 from reconciler.model import Depth, Severity
 from reconciler.plan import Plan
-from reconciler.render.markdown import plan_markdown
+from reconciler.render.comment import plan_comment
+from reconciler.render.sarif import plan_sarif
 from reconciler.render.text import plan_text
 
 
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
-    add_output(parser)
+    add_output(parser, "sarif")
     parser.set_defaults(run=run)
 
 
@@ -45,7 +48,12 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     issued = source_date_epoch()
     if args.out:
         replace_file(args.out, canonical(plan.to_json(issued=issued)))
-    console.answer(lambda: plan.to_json(issued=issued), lambda: plan_text(plan), lambda: plan_markdown(plan))
+    console.answer(
+        lambda: plan.to_json(issued=issued),
+        lambda: plan_text(plan),
+        lambda: plan_comment(plan, scope=" ".join(sorted(set(args.store)))),
+        lambda: plan_sarif(plan, version=__version__),
+    )
     return exit_of(plan, detailed=args.detailed_exitcode)
 
 

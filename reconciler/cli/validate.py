@@ -5,17 +5,19 @@ code is 3 when there is any.
 
 for example:
   reconciler validate --ref origin/main
-  reconciler validate --worktree --output json
+  reconciler validate --worktree --output sarif
 """
 
 from __future__ import annotations
 
 import argparse
 
+from reconciler import __version__
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output
 from reconciler.cli.workspace import load_desired, open_tree
 from reconciler.errors import Exit
+from reconciler.render.sarif import problems_sarif
 from reconciler.render.text import plural
 
 SCHEMA = "reconciler/validate/v1"
@@ -24,7 +26,7 @@ SCHEMA = "reconciler/validate/v1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_desired(parser)
-    add_output(parser)
+    add_output(parser, "sarif")
     parser.set_defaults(run=run)
 
 
@@ -45,5 +47,6 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             f"{plural(len(desired.stores), 'store')} "
             + ("in the work tree" if args.worktree else f"at {desired.commit[:12]}")
         ),
+        sarif=lambda: problems_sarif((), version=__version__),
     )
     return Exit.DONE

@@ -93,4 +93,5 @@ def each_store(judge: StoreRule) -> Rule:
     def rule(facts: Facts) -> Iterator[Finding]:
         return (finding for store in facts.stores for finding in judge(facts, store))
 
+    rule.__doc__ = judge.__doc__
     return rule

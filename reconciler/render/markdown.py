@@ -1,58 +1,73 @@
 """Markdown for pull-request comments and job summaries, bounded in length.
 
 Everything that may come from a pull request is escaped twice: as text of unknown origin, and as
-Markdown (inside code spans, with back-ticks taken out).
+Markdown. A single value becomes a code span that cannot be left; in a sentence, every word that could
+mean something to a renderer (a link, a mention, a reference, HTML) becomes one. The comment about a plan
+has its own module, `reconciler.render.comment`.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
 
 from reconciler.apply import ApplyReport
 from reconciler.drift import DriftReport
 from reconciler.errors import escaped
 from reconciler.model import Value
-from reconciler.plan import Plan, by_address, verb
-from reconciler.render.text import plural, short
+from reconciler.render.text import short
 
 _ROWS = 100
+_PLAIN = re.compile(
+    r"(?P<open>[('\"]?)(?P<core>[A-Za-z]+(?:['’-][A-Za-z]+)*|[0-9]{1,6}|[–→…])(?P<close>['\")]?[,.;:!?]?)"
+)
+"""A word that no renderer of Markdown makes anything of."""
+
+_OUTER = re.compile(r"(?P<open>\(?)(?P<quote>['\"]?)(?P<core>.*?)(?P=quote)(?P<close>[),.;:!?]*)", re.DOTALL)
 
 
-def code(text: str) -> str:
+def code(text: str, limit: int = 160) -> str:
     """Text as a code span that cannot be left."""
-    return "`" + escaped(text, 160).replace("`", "'").replace("|", "¦") + "`"
+    return _span(escaped(text, limit))
 
 
 def value(content: Value | None) -> str:
     """A value as `short` shows it, which escapes it, as a code span that cannot be left."""
-    return "`" + short(content).replace("`", "'").replace("|", "¦") + "`"
+    return _span(short(content))
 
 
-def plan_markdown(plan: Plan) -> str:
-    """A table of changes and findings, the counts, and the intent."""
-    rows = [
-        f"| {verb(part.shape, changes)} | {code(str(address))} | {value(changes[0].before)} "
-        f"| {value(changes[0].after)} |"
-        for part in plan.stores
-        for step in part.steps
-        for address, changes in by_address(step.changes).items()
-    ]
-    summary = plan.summary()
-    counts = ", ".join(f"{count} {name}" for name, count in summary.items())
-    lines = ["### Plan", "", counts, ""]
-    if rows:
-        lines += ["| change | address | before | after |", "|---|---|---|---|", *rows[:_ROWS]]
-        if len(rows) > _ROWS:
-            lines.append(f"\n… and {len(rows) - _ROWS} more")
-    else:
-        lines.append("Nothing to do.")
-    if plan.findings:
-        lines += ["", f"**{plural(len(plan.findings), 'finding')}**", ""]
-        lines += [
-            f"- **{f.severity.value}** {code(f.rule)} {code(f.subject)}: {escaped(f.message, 300)}"
-            + (f" ({code(str(f.place))})" if f.place else "")
-            for f in plan.findings[:_ROWS]
-        ]
-    lines += ["", f"intent {code(plan.intent)}"]
-    return "\n".join(lines)
+def _span(shown: str) -> str:
+    inner = shown.replace("`", "'").replace("|", "¦").strip()
+    return f"`{inner or '–'}`"
+
+
+def prose(text: str, limit: int = 300) -> str:
+    """A sentence with values of unknown origin in it: what is not a plain word becomes a code span.
+
+    >>> prose("it is published as sha256:12, says @ada")
+    'it is published as `sha256:12`, says `@ada`'
+    """
+    return " ".join(_word(word) for word in escaped(" ".join(text.split()), limit).split(" "))
+
+
+def _word(word: str) -> str:
+    if _PLAIN.fullmatch(word):
+        return word
+    parts = _OUTER.fullmatch(word)
+    if parts is None or not parts["core"]:
+        return _span(word)
+    return f"{parts['open']}{_span(parts['core'])}{parts['close']}"
+
+
+def fitting(lines: Iterable[str], room: int) -> list[str]:
+    """The first lines that take at most `room` bytes together, each with the break after it."""
+    taken: list[str] = []
+    for line in lines:
+        room -= len(line.encode("utf-8")) + 1
+        if room < 0:
+            break
+        taken.append(line)
+    return taken
 
 
 def apply_markdown(report: ApplyReport) -> str:
@@ -64,7 +79,13 @@ def apply_markdown(report: ApplyReport) -> str:
     ]
     if not rows:
         return "### Apply\n\nNothing to do."
-    return "\n".join(["### Apply", "", "| store | step | outcome | receipt |", "|---|---|---|---|", *rows])
+    more = len(report.items) - len(rows)
+    return "\n".join(
+        [
+            *("### Apply", "", "| store | step | outcome | receipt |", "|---|---|---|---|", *rows),
+            *([f"\n… and {more} more"] if more else []),
+        ]
+    )
 
 
 def drift_markdown(report: DriftReport) -> str:
@@ -76,5 +97,5 @@ def drift_markdown(report: DriftReport) -> str:
         lines += [f"| {i.verdict} | {i.what} | {code(str(i.address))} |" for i in report.items[:_ROWS]]
         if len(report.items) > _ROWS:
             lines.append(f"\n… and {len(report.items) - _ROWS} more")
-    lines += [f"\n> {escaped(warning, 300)}" for warning in report.warnings]
+    lines += [f"\n> {prose(warning)}" for warning in report.warnings[:_ROWS]]
     return "\n".join(lines)

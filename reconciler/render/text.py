@@ -18,14 +18,16 @@ from reconciler.plan import Plan, StorePlan, by_address, verb
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
 _SHOWN = 40
 _DIGEST_SHOWN = 19
+_ITEMS = 4
 
 
 def short(value: Value | None) -> str:
-    """A value as shown to people: digests shortened, nothing as a dash."""
+    """A value as shown to people: digests shortened, long lists counted, nothing as a dash."""
     if value is None:
         return "–"
     if isinstance(value, tuple):
-        return ", ".join(short(item) for item in value)
+        more = f", {len(value) - _ITEMS} more" if len(value) > _ITEMS else ""
+        return ", ".join(short(item) for item in value[:_ITEMS]) + more
     if value.startswith("sha256:") and len(value) > _DIGEST_SHOWN:
         return value[:_DIGEST_SHOWN] + "…"
     return escaped(value, 120)

@@ -81,8 +81,15 @@ def test_saved_plan_says_what_would_happen() -> None:
 
 
 def _change(address: str, step: str, verb: str, after: dict[str, str]) -> dict[str, Any]:
-    change = {"actions": ["create"], "before": None, "after": after}
-    return {"address": address, "step": step, "verb": verb, "change": change}
+    return {
+        "address": address,
+        "type": address.split("/")[1],
+        "step": step,
+        "verb": verb,
+        "path": "catalog.yaml",
+        "line": 7,
+        "change": {"actions": ["create"], "before": None, "after": after},
+    }
 
 
 def test_summary_counts_addresses_and_not_slots() -> None:
