@@ -227,6 +227,13 @@ _NOT_IDENTITY: Final = frozenset({"create", "credentials", "region", "allowPriva
 """Settings that say how a live system is reached or made, not which one it is."""
 
 
+def public_settings(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that say which live system a store is, without what may be a secret."""
+    return {
+        name: public_location(str(value)) for name, value in settings.items() if name not in _NOT_IDENTITY
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """One entry of a `Stores` document: where a live system is. Never holds a secret."""
@@ -239,14 +246,8 @@ class StoreConfig:
     @property
     def identity(self) -> str:
         """What an intent binds: name, kind, location as written and environment."""
-        parts = [self.name, self.kind]
-        settings = {
-            key: public_location(str(value))
-            for key, value in self.settings.items()
-            if key not in _NOT_IDENTITY
-        }
-        parts += [f"{key}={settings[key]}" for key in sorted(settings)]
-        return " ".join(parts)
+        settings = public_settings(self.settings)
+        return " ".join([self.name, self.kind, *(f"{key}={settings[key]}" for key in sorted(settings))])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,6 +468,9 @@ class Shape(Protocol):
 
     def pointer(self, address: Address, slots: Slots) -> Pointer | None:
         """What a moving name with these slots names; None for what is no such name, or names nothing."""
+
+    def legal(self, address: Address, slots: Slots) -> bool:
+        """Whether such a store can hold this: what was observed elsewhere and comes from a file is asked."""
 
     def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
         """The slots, here and elsewhere, that must be filled for readers to follow what stands here."""

@@ -23,6 +23,7 @@ from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
 from reconciler.model import Address, Change, Depth, Finding, Place, Shape, Slots, Step, StoreConfig
+from reconciler.snapshot import Advisory
 
 SCHEMA = "reconciler/plan/v1"
 LIFETIME = 24 * 60 * 60
@@ -55,13 +56,17 @@ class StorePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Ordered steps for some stores, and what policy says of them."""
+    """Ordered steps for some stores, and what policy says of them.
+
+    A plan that was made from a snapshot is `advisory`: it is shown, and never applied.
+    """
 
     stores: tuple[StorePlan, ...]
     commit: str
     policy: str
     tool: str
     findings: tuple[Finding, ...] = ()
+    advisory: Advisory | None = None
 
     @property
     def empty(self) -> bool:
@@ -112,6 +117,7 @@ class Plan:
             "tool": self.tool,
             "issued": issued,
             "expires": issued + LIFETIME,
+            "advisory": self.advisory.to_json() if self.advisory else None,
             "stores": [
                 {"name": p.config.name, "identity": p.config.identity, "depth": p.depth.value}
                 for p in self.stores
@@ -242,6 +248,13 @@ def read_saved(data: bytes, *, where: str) -> SavedPlan:
     document = _sealed_document(data, where)
     if document.get("schema") != SCHEMA:
         raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
+    if document.get("advisory") is not None:
+        raise InvalidInput.of(
+            "E_PLAN_ADVISORY",
+            "the plan was made from a snapshot, not from the stores, and is never applied",
+            path=where,
+            fix="plan again where the stores can be reached",
+        )
     try:
         return SavedPlan(
             **{name: _text(document[name]) for name in ("intent", "digest", "commit", "policy", "tool")},

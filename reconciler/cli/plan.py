@@ -3,7 +3,8 @@
 The last line is the intent: the digest that a reviewer approves and `apply --expect` compares. `--output
 markdown` is the body of one comment, of bounded length, whose first line says which comment to update;
 `--output sarif` puts the findings on the lines of desired state. `--out` saves the plan for `apply PLAN`; a
-saved plan is sealed, expires after 24 hours and works once. The exit code is 4 when policy denies.
+saved plan is sealed, expires after 24 hours and works once. `--live` plans from a file that `snapshot`
+wrote, without opening a store; such a plan is advisory. The exit code is 4 when policy denies.
 
 for example:
   reconciler plan --out plan.json
@@ -13,6 +14,7 @@ for example:
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler import __version__
@@ -20,8 +22,9 @@ from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
+from reconciler.cli.snapshot import advisory, read_live
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Exit
+from reconciler.errors import Exit, InvalidInput
 from reconciler.model import Depth, Severity
 from reconciler.plan import Plan
 from reconciler.render.comment import plan_comment
@@ -34,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
+    parser.add_argument(
+        "--live", metavar="FILE", type=Path, help="plan from this snapshot and open no store; never applied"
+    )
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
     add_output(parser, "sarif")
@@ -42,9 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Plan, show, save."""
-    with Workspace.open(args, console) as workspace:
+    live = read_live(args.live) if args.live else None
+    if live is not None and args.deep:
+        raise InvalidInput.of(
+            "E_USAGE",
+            "a snapshot cannot be hashed again",
+            path="--deep",
+            fix="take the snapshot with 'snapshot --deep', or leave --deep out",
+        )
+    with Workspace.open(args, console, live=live) as workspace:
         opened = {config.name: workspace.opened(config) for config in workspace.selected}
         plan = workspace.plan(opened, Depth.DEEP if args.deep else Depth.MANIFESTS)
+    if live is not None:
+        plan = replace(plan, advisory=advisory(live))
     issued = source_date_epoch()
     if args.out:
         replace_file(args.out, canonical(plan.to_json(issued=issued)))

@@ -30,6 +30,7 @@ from reconciler.stores.port import Store, Surroundings, adapter
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
     from reconciler.desired.tree import Tree
+    from reconciler.snapshot import Snapshot
 
 GOVERNANCE = (
     "ops/datasets/freeze-policy.json",
@@ -87,11 +88,14 @@ class Workspace:
     selected: tuple[StoreConfig, ...]
     lock_timeout: float
     progress: Console
+    live: Snapshot | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def open(cls, args: Namespace, console: Console, *, ref: str | None = None) -> Workspace:
-        """Read the desired state that the arguments name.
+    def open(
+        cls, args: Namespace, console: Console, *, ref: str | None = None, live: Snapshot | None = None
+    ) -> Workspace:
+        """Read the desired state that the arguments name; with a snapshot, no store will be opened.
 
         Raises:
             InvalidInput: the desired state is not valid, or a store is not declared.
@@ -108,8 +112,8 @@ class Workspace:
                     got=name,
                     fix=f"one of {', '.join(sorted(desired.stores)) or 'none: stores.yaml names no store'}",
                 )
-        selected = tuple(_located(desired.stores[name]) for name in dict.fromkeys(names))
-        return cls(root, tree, desired, selected, args.lock_timeout, console)
+        selected = tuple(_located(desired.stores[name], live) for name in dict.fromkeys(names))
+        return cls(root, tree, desired, selected, args.lock_timeout, console, live)
 
     def __enter__(self) -> Self:
         return self
@@ -120,6 +124,8 @@ class Workspace:
     def opened(self, config: StoreConfig) -> Opened:
         """Open one store and fold its ledger."""
         kind = adapter(config.kind)
+        if self.live is not None:
+            return _published(self.live, config, kind.SHAPE)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
         return refreshed(store, kind.SHAPE)
@@ -300,9 +306,43 @@ def source_date_epoch() -> int:
     return int(text)
 
 
-def _located(config: StoreConfig) -> StoreConfig:
-    """Fill in the settings that name an environment variable; credentials are left to the adapter."""
+def _published(live: Snapshot, config: StoreConfig, shape: Shape) -> Opened:
+    """A store as the snapshot says it was.
+
+    Raises:
+        InvalidInput: E_SNAPSHOT_STORE, E_SNAPSHOT_SHAPE.
+    """
+    from reconciler.stores.published import PublishedStore  # noqa: PLC0415 - only without the live stores
+
+    seen = live.of_store(config)
+    things = (*((s.address, s.slots) for s in seen.observed), *seen.inventory.recorded.items())
+    for address, slots in things:
+        if not shape.legal(address, slots):
+            raise InvalidInput.of(
+                "E_SNAPSHOT_SHAPE",
+                f"a {config.kind} store cannot hold this",
+                path="--live",
+                got=str(address),
+                fix="take the snapshot again with 'reconciler snapshot --out FILE'",
+            )
+    return Opened(PublishedStore(config, seen), shape, seen.inventory, None)
+
+
+def _located(config: StoreConfig, live: Snapshot | None) -> StoreConfig:
+    """Fill in the settings that name an environment variable; credentials are left to the adapter.
+
+    Where a snapshot stands in for the stores, it says what the variables hold.
+    """
     settings: dict[str, Any] = {}
+    if live is not None:
+        known = live.of_store(config).settings
+        return replace(
+            config,
+            settings={
+                name: known.get(name, "") if isinstance(value, Mapping) else value
+                for name, value in config.settings.items()
+            },
+        )
     for name, value in config.settings.items():
         if isinstance(value, Mapping) and "env" in value:
             variable = value["env"]

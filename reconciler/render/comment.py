@@ -24,7 +24,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.model import Address, Change, Finding, Place, Severity, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
 from reconciler.render.markdown import code, fitting, prose, value
-from reconciler.render.text import plural
+from reconciler.render.text import advisory_line, plural
 
 LIMIT: Final = 60_000
 MARKER: Final = "<!-- reconciler:plan{scope} -->"
@@ -83,7 +83,15 @@ def plan_comment(plan: Plan, *, scope: str = "") -> str:
         scope: tells the comments of several plans about one change apart, such as the stores selected.
     """
     body = "\n".join(
-        [_title(plan), *_findings(plan.findings), *_changes(plan), *_steps(plan), "", _closing(plan)]
+        [
+            _title(plan),
+            *_advisory(plan),
+            *_findings(plan.findings),
+            *_changes(plan),
+            *_steps(plan),
+            "",
+            _closing(plan),
+        ]
     )
     marker = MARKER.format(scope=f" {' '.join(_NAME.findall(scope))}"[:400].rstrip())
     digest = sha256_digest(body.encode("utf-8"))
@@ -99,6 +107,10 @@ def _title(plan: Plan) -> str:
         return f"### Plan: nothing to do{adopted}{verdict}"
     counts = ", ".join(f"{summary[name]} to {name}" for name in ("create", "update", "delete"))
     return f"### Plan: {counts}{verdict}"
+
+
+def _advisory(plan: Plan) -> list[str]:
+    return ["", f"> **{prose(advisory_line(plan.advisory))}**"] if plan.advisory else []
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:

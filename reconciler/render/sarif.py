@@ -21,6 +21,7 @@ from reconciler.errors import Problem, escaped
 from reconciler.model import Place, Severity
 from reconciler.plan import Plan
 from reconciler.policy import RULES
+from reconciler.render.text import advisory_line
 
 VERSION: Final = "2.1.0"
 RESULTS: Final = 5_000
@@ -80,6 +81,9 @@ def plan_sarif(plan: Plan, *, version: str) -> dict[str, Any]:
                 fix=finding.fix,
             )
         )
+    if plan.advisory:
+        text = advisory_line(plan.advisory)
+        results.append(_Result(rule="advisory", level="note", text=text, subject="", path="", line=0))
     described = {name: (rule.__doc__ or name).strip().partition("\n")[0] for name, rule in RULES.items()}
     return _log(results, described, version)
 

@@ -14,6 +14,7 @@ from reconciler.errors import escaped
 from reconciler.ledger import Record
 from reconciler.model import Change, Finding, Outcome, Severity, Slots, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
+from reconciler.snapshot import Advisory
 
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
 _SHOWN = 40
@@ -63,7 +64,7 @@ def finding_line(finding: Finding) -> str:
 
 def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
     """The plan as people read it; at most `limit` changes a store, the rest counted."""
-    lines: list[str] = []
+    lines = [advisory_line(plan.advisory)] if plan.advisory else []
     for part in plan.stores:
         if not part.steps and not part.newly_ours:
             continue
@@ -83,6 +84,15 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
         lines += [finding_line(finding) for finding in plan.findings]
     lines.append(plan_summary(plan))
     return "\n".join(lines)
+
+
+def advisory_line(advisory: Advisory) -> str:
+    """What a plan that did not see the stores rests on."""
+    hours, minutes = divmod(advisory.age // 60, 60)
+    return (
+        f"advisory: planned from a snapshot {hours} h {minutes} min old and not from the stores; "
+        "apply will not take it"
+    )
 
 
 def plan_summary(plan: Plan) -> str:

@@ -25,6 +25,9 @@ def undescribed(schema: dict[str, Any], document: object, root: dict[str, Any]) 
     """The members of a document that its schema says nothing of."""
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    for one in schema.get("anyOf", ()):
+        if isinstance(document, dict) and "properties" in one:
+            schema = one
     if isinstance(document, list):
         for item in document:
             yield from undescribed(schema.get("items", {}), item, root)
@@ -62,6 +65,12 @@ def test_plans_and_applies_are_as_their_schemas_say(published: Repository) -> No
     ]
     check(published.ok("apply", "plan.json", "--output", "json").document)
     check(published.ok("plan", "--output", "json").document)
+
+
+def test_snapshots_and_advisory_plans_are_as_their_schemas_say(applied: Repository) -> None:
+    check(applied.ok("snapshot", "--out", "live.json", "--output", "json").document)
+    check(json.loads((applied.root / "live.json").read_bytes()))
+    check(applied.ok("plan", "--live", "live.json", "--output", "json").document)
 
 
 def test_denied_plans_are_as_their_schema_says(applied: Repository) -> None:

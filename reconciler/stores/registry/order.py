@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.errors import InvalidInput
-from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value
+from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value, digest_problem
 from reconciler.reference import DEV, LATEST, parse_version
 
 MANIFEST: Final = "manifest"
@@ -119,6 +119,18 @@ class RegistryShape:
         if address.kind != TAG or not isinstance(digest, str) or tag not in _MOVING:
             return None
         return Pointer(Address(address.store, MANIFEST, digest), follows=tag == LATEST)
+
+    def legal(self, address: Address, slots: Slots) -> bool:
+        """A manifest, a link or a tag, with the slots that these have; another writer may tag anything."""
+        if any(isinstance(value, tuple) != (slot == TAGS) for slot, value in slots.items()):
+            return False
+        dataset, tag = tag_of(address.key)
+        named = bool(dataset.strip("/") and tag)
+        if address.kind == MANIFEST:
+            return slots.keys() <= {CONTENT} and digest_problem(address.key) is None
+        if address.kind == LINK:
+            return slots.keys() <= {LINKED, TAGS} and named and digest_problem(tag) is None
+        return address.kind == TAG and slots.keys() <= {NAMED, YANKED} and named
 
     def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
         """A tag needs its link and its manifest, a link its manifest, a yank its tag."""

@@ -22,7 +22,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, DatasetId, Pointer, Release, Slots, Step, Value
+from reconciler.model import (
+    Address,
+    Change,
+    DatasetId,
+    Pointer,
+    Release,
+    Slots,
+    Step,
+    Value,
+    dataset_id_problem,
+)
 
 DATASET: Final = "dataset"
 ALIAS: Final = "alias"
@@ -118,6 +128,15 @@ class ServingShape:
             return None
         return Pointer(Address(address.store, DATASET, named), follows=True)
 
+    def legal(self, address: Address, slots: Slots) -> bool:
+        """A dataset id or an alias, with slots of the kinds that these have."""
+        if any(isinstance(value, tuple) != (slot == DIFFS) for slot, value in slots.items()):
+            return False
+        if address.kind == ALIAS:
+            named = slots.get(NAMED)
+            return slots.keys() <= {NAMED, BINDING} and (named is None or _is_id(named))
+        return address.kind == DATASET and slots.keys() <= {ARTIFACT, ENTRY, DIFFS} and _is_id(address.key)
+
     def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
         """An alias needs its dataset's entry, an entry its artifact, diffs their entry."""
         pointer = self.pointer(address, slots)
@@ -128,6 +147,10 @@ class ServingShape:
 
 
 SHAPE: Final = ServingShape()
+
+
+def _is_id(text: Value) -> bool:
+    return isinstance(text, str) and dataset_id_problem(text) is None
 
 
 def alias_words(key: str) -> str:

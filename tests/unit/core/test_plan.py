@@ -53,6 +53,7 @@ def test_saved_plan_says_what_would_happen() -> None:
         "tool": "test",
         "issued": ISSUED,
         "expires": ISSUED + 86_400,
+        "advisory": None,
         "stores": [{"name": "m", "identity": "m memory name=unit", "depth": "manifests"}],
         "summary": {"create": 2, "update": 0, "delete": 0, "noop": 0, "adopted": 0},
         "steps": [
