@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from reconciler.governance import Holder
 from reconciler.ledger import Inventory
 from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Shape, Slots, Value
 
@@ -32,6 +33,7 @@ class Difference:
         observed: the observations of the addresses that change, and of those that are always observed.
         unchanged: how many declarations are as they should be.
         newly_ours: how many unchanged declarations were not in the inventory.
+        held: addresses that would change if nothing held them.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -43,6 +45,7 @@ class Difference:
     observed: dict[Address, Slots] = field(default_factory=dict)
     unchanged: int = 0
     newly_ours: int = 0
+    held: list[Address] = field(default_factory=list)
 
 
 def joined(
@@ -71,6 +74,7 @@ def difference(
     shape: Shape,
     everything_ours: bool,
     recoverable: frozenset[str] = frozenset({"E_ARTIFACT_MISSING", "E_HALF_PUBLISHED"}),
+    holder: Holder | None = None,
 ) -> Difference:
     """Compare the declarations of one store with what was observed in it.
 
@@ -81,6 +85,7 @@ def difference(
         shape: the store kind's meaning of slots.
         everything_ours: whether the store is declared authoritative.
         recoverable: codes of problems that a publish with a source repairs.
+        holder: says which addresses stay as they are live; None where nothing is held.
     """
     result = Difference()
     always = frozenset(shape.always)
@@ -92,16 +97,30 @@ def difference(
             ours = everything_ours or inventory.owns(address)
             if sight is None or not ours or shape.omittable(address):
                 continue
-            if address.kind in shape.users and sight.slots.get(shape.users[address.kind][0]):
+            if holder is not None and holder(address):
+                _held(result, address, _removal(address, sight.slots, shape))
+            elif address.kind in shape.users and sight.slots.get(shape.users[address.kind][0]):
                 used.append(sight)
             else:
                 _undeclared(result, sight, shape)
         elif sight is not None and sight.problems and not _proceeds(wish, sight, recoverable):
             result.corrupt.append(sight)
+        elif holder is not None and holder(address):
+            aside = Difference()
+            _declared(aside, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
+            _held(result, address, aside.changes)
         else:
             _declared(result, wish, sight.slots if sight else NOTHING, inventory.recorded, shape)
     _no_longer_used(result, used, shape)
     return result
+
+
+def _held(result: Difference, address: Address, changes: list[Change]) -> None:
+    """Leave an address alone: it neither changes nor becomes ours while it is held."""
+    if changes:
+        result.held.append(address)
+    else:
+        result.unchanged += 1
 
 
 def managed(wish: Declaration, recorded: Slots, shape: Shape) -> Mapping[str, Value | None]:

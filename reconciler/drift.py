@@ -5,6 +5,7 @@ Three states decide each verdict: the wish, the observation and the record (the 
 - in_sync: the observation is the wish.
 - pending: the store still is as recorded; git moved. The next apply changes it.
 - drift: the store moved since the record: *missing*, *moved*, or *extra* (ours, back or left over).
+- hold: it differs, and a hold or a suspension says that it stays so for now.
 - corrupt: its bytes are not what they must be.
 - unmanaged: nobody declared it and the record does not claim it; never touched.
 - unknown: the store could not be read, so nothing may be said.
@@ -15,15 +16,17 @@ Never reads a store; the caller passes the observations and states their depth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.diff import joined, managed
 from reconciler.errors import Problem
+from reconciler.governance import Exemption, Holder
 from reconciler.ledger import Inventory
 from reconciler.model import NOTHING, Address, DatasetId, Declaration, Depth, Observed, Shape, Slots, Value
 
 SCHEMA = "reconciler/drift/v1"
+_HOLDABLE = frozenset({"pending", "drift"})
 VERDICTS = ("in_sync", "pending", "drift", "hold", "corrupt", "unmanaged", "unknown")
 
 
@@ -39,6 +42,7 @@ class DriftItem:
     recorded: Slots | None = None
     problems: tuple[Problem, ...] = ()
     place: str = ""
+    hold: Exemption | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of an item."""
@@ -51,6 +55,9 @@ class DriftItem:
             "recorded": None if self.recorded is None else dict(self.recorded) or None,
             "problems": [problem.to_json() for problem in self.problems],
             "place": self.place,
+            "hold": None
+            if self.hold is None
+            else {"owner": self.hold.owner, "reason": self.hold.reason, "expires": self.hold.expires},
         }
 
 
@@ -107,6 +114,7 @@ def observe_drift(
     *,
     shape: Shape,
     everything_ours: bool,
+    holder: Holder | None = None,
 ) -> None:
     """Add the verdicts of one store to the report.
 
@@ -117,6 +125,7 @@ def observe_drift(
         inventory: what the last applies from git left there.
         shape: the store kind's meaning of slots.
         everything_ours: whether the store is declared authoritative.
+        holder: says which addresses are held; None where nothing is.
     """
     newest: dict[str, DatasetId] = {}
     aliases: dict[str, DatasetId] = {}
@@ -134,7 +143,10 @@ def observe_drift(
             report.add(three.item("corrupt", "", sight.problems))
             continue
         verdict, what = three.verdict()
-        if verdict != "in_sync":
+        hold = holder(address) if holder and verdict in _HOLDABLE else None
+        if hold is not None:
+            report.add(replace(three.item("hold", what), hold=hold))
+        elif verdict != "in_sync":
             report.add(three.item(verdict, what))
         elif wish is not None:
             report.summary["in_sync"] += 1

@@ -10,15 +10,71 @@ ever has to ask whether a policy exists. Nothing here reads a file or a clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
-from reconciler.model import Place, Severity
+from reconciler.model import Address, Place, Severity, StoreConfig
 
 BUILT_IN: Final = "built-in defaults"
+
+
+class Ruleset(NamedTuple):
+    """The ids of the rules that exist, and of those that nobody can lower or waive."""
+
+    known: frozenset[str]
+    fixed: frozenset[str]
+
+
+class Chosen(StrEnum):
+    """Why a commit is the protected base."""
+
+    OPTION = "--base"
+    CONFIGURED = "reconciler.protectedBranch"
+    REMOTE = "refs/remotes/origin/HEAD"
+    PLANNED = "no protected branch is configured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The protected base of a plan.
+
+    Attributes:
+        commit: its object id; that of the planned commit where both are the same.
+        tip: the newest commit of the protected branch, or `commit` where there is none.
+        chosen: why it is the base.
+        branch: the protected branch, as it was configured; empty where none is.
+    """
+
+    commit: str
+    tip: str
+    chosen: Chosen
+    branch: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What the planned commit says beside the protected base about policy.
+
+    Attributes:
+        policy: the policy files that differ from the base, sorted.
+        wishes: the files of the desired state that differ, sorted; only told where `policy` is not empty.
+        stores: the stores that only the planned commit declares.
+        guards: the guards as they are proposed.
+    """
+
+    policy: tuple[str, ...]
+    wishes: tuple[str, ...]
+    stores: tuple[str, ...]
+    guards: Guards
+
+
+def instant(moment: int) -> str:
+    """A moment for people, in UTC."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ExceptionType(StrEnum):
@@ -58,6 +114,10 @@ class Exemption:
     expires: int
     count: int
     place: Place
+
+    def expired(self, now: int) -> bool:
+        """Whether it has no effect any more."""
+        return now >= self.expires
 
     def covers(self, subject: str) -> bool:
         """Whether a subject (an address, a `STORE/KIND` or a store) is the one this is for, or lies in it."""
@@ -139,7 +199,7 @@ class Guards:
     """Everything that judges a plan.
 
     Attributes:
-        origin: the commit of the protected base that it was read from, or `BUILT_IN`.
+        origin: the path of the `Policy` document, or `BUILT_IN`.
         severities: per rule, where the policy says something else than the rule itself.
         budgets: per action kind: delete, update, retarget (a tag or alias that moves).
         freezes: when nothing may be applied.
@@ -152,8 +212,9 @@ class Guards:
         approvers: the ids of the keys that count.
         governance: the governance files.
         exceptions: what was allowed, held or suspended.
-        digest: over every byte that was read and the rules in force.
-        present_but_empty: a policy document is there and says nothing, which denies.
+        stores: where the live systems are.
+        authoritative: the stores in which everything is ours.
+        files: the sha256 of every file that was read, by path.
     """
 
     origin: str = BUILT_IN
@@ -173,8 +234,51 @@ class Guards:
     approvers: frozenset[str] = frozenset()
     governance: Governance = Governance()
     exceptions: tuple[Exemption, ...] = ()
-    digest: str = ""
-    present_but_empty: bool = False
+    stores: Mapping[str, StoreConfig] = field(default_factory=lambda: MappingProxyType({}))
+    authoritative: frozenset[str] = frozenset()
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def in_force(self, kind: ExceptionType, now: int) -> tuple[Exemption, ...]:
+        """The exceptions of one type that have an effect now."""
+        return tuple(one for one in self.exceptions if one.type is kind and not one.expired(now))
+
+
+class Headroom(NamedTuple):
+    """How much of a budget a plan uses: of one action, in one scope (or `all scopes`)."""
+
+    action: str
+    scope: str
+    used: int
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """What judged a plan, as it is shown with it.
+
+    Attributes:
+        base: the protected base.
+        policy: the path of the `Policy` document there, or `BUILT_IN`.
+        exceptions: the exceptions that have an effect now.
+        headroom: how much of each budget the plan uses.
+    """
+
+    base: Base
+    policy: str
+    exceptions: tuple[Exemption, ...]
+    headroom: tuple[Headroom, ...] = ()
+
+
+Holder = Callable[[Address], Exemption | None]
+"""Says which hold or suspension keeps an address as it is live, if one does."""
+
+
+def holder(guards: Guards, now: int) -> Holder | None:
+    """What says which addresses are held now; None where nothing is."""
+    holds = (*guards.in_force(ExceptionType.HOLD, now), *guards.in_force(ExceptionType.SUSPENSION, now))
+    if not holds:
+        return None
+    return lambda address: next((one for one in holds if one.covers(str(address))), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
+from reconciler.governance import InForce
 from reconciler.model import Address, Change, Depth, Finding, Place, Shape, Slots, Step, StoreConfig
 from reconciler.snapshot import Advisory
 
@@ -47,6 +48,7 @@ class StorePlan:
     newly_ours: int
     depth: Depth
     places: Mapping[Address, Place] = field(default_factory=lambda: MappingProxyType({}))
+    held: tuple[Address, ...] = ()
 
     @property
     def changes(self) -> Iterable[Change]:
@@ -67,6 +69,7 @@ class Plan:
     tool: str
     findings: tuple[Finding, ...] = ()
     advisory: Advisory | None = None
+    in_force: InForce | None = None
 
     @property
     def empty(self) -> bool:
@@ -126,7 +129,9 @@ class Plan:
             "steps": [_step_json(step) for part in self.stores for step in part.steps],
             "resource_changes": [item for part in self.stores for item in _resource_changes(part)],
             "adopted": [str(address) for part in self.stores for address, _ in part.adopted],
+            "held": [str(address) for part in self.stores for address in part.held],
             "findings": [finding_json(finding) for finding in self.findings],
+            "guards": None if self.in_force is None else _guards_json(self.in_force),
         }
         return {"digest": sha256_digest(canonical(document)), **document}
 
@@ -190,6 +195,31 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _guards_json(guards: InForce) -> dict[str, Any]:
+    """What judged the plan: the base, the policy, the exceptions in force and what is left of the budgets."""
+    return {
+        "base": {
+            "commit": guards.base.commit,
+            "branch": guards.base.branch,
+            "chosen": guards.base.chosen.value,
+        },
+        "policy": guards.policy,
+        "exceptions": [
+            {
+                "type": one.type.value,
+                "rule": one.rule,
+                "subject": one.subject,
+                "owner": one.owner,
+                "reason": one.reason,
+                "expires": one.expires,
+                "path": one.place.path,
+            }
+            for one in guards.exceptions
+        ],
+        "budgets": [room._asdict() for room in guards.headroom],
+    }
+
+
 def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, depth: Depth) -> StorePlan:
     """Order what separates one store from the wish.
 
@@ -207,6 +237,7 @@ def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, dep
         newly_ours=difference.newly_ours,
         depth=depth,
         places={address: wish.place for address, wish in difference.declarations.items()},
+        held=tuple(difference.held),
     )
 
 

@@ -20,6 +20,7 @@ from reconciler.apply import SCHEMA, ApplyReport, apply_plan, denied
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_desired, add_output, add_stores
+from reconciler.cli.protected import check_current
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
 from reconciler.model import Outcome
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         if not args.dry_run:
             opened = {name: _finished(one, console) for name, one in opened.items()}
         plan = workspace.plan(opened)
+        check_current(args, workspace.root, workspace.protected)
         _check_reviewed(args, saved, plan, opened)
         if args.dry_run:
             console.answer(

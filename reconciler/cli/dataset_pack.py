@@ -21,9 +21,10 @@ from reconciler.cli.byhand import Operations, add_dataset, add_operation, add_wr
 from reconciler.cli.console import Console
 from reconciler.cli.dataset_publish import offered_pack, opened_pack, publish_offer
 from reconciler.cli.files import Standing, standing
-from reconciler.cli.options import add_output, seconds
+from reconciler.cli.options import add_base, add_output, seconds
+from reconciler.cli.protected import load_tree
 from reconciler.cli.roots import opened_dataset, opened_root
-from reconciler.cli.workspace import load_desired, open_tree
+from reconciler.cli.workspace import open_tree
 from reconciler.errors import Corrupt, Denied, Exit, Unavailable, escaped
 from reconciler.model import DatasetId, Digest, parse_digest
 from reconciler.render.text import plural
@@ -72,6 +73,7 @@ def add_pack(operations: Operations) -> None:
     unpacker.add_argument(
         "--lock-timeout", metavar="SECONDS", type=seconds, default=60.0, help="(default: 60)"
     )
+    add_base(unpacker)
     add_write(unpacker)
     add_output(unpacker)
 
@@ -230,7 +232,7 @@ def _checked(args: argparse.Namespace, console: Console) -> PackReport:
 def _declared(args: argparse.Namespace, console: Console) -> dict[DatasetId, frozenset[str]]:
     """The manifest digests that the desired state declares for each dataset."""
     _, tree = open_tree(args, console)
-    desired = load_desired(tree, args)
+    desired = load_tree(tree, args).desired
     found: dict[DatasetId, frozenset[str]] = {}
     for wish in desired.declarations:
         digest = wish.slots.get("artifact")

@@ -19,6 +19,7 @@ from reconciler.cli.options import add_desired, add_detailed_exitcode, add_outpu
 from reconciler.cli.workspace import Opened, Workspace
 from reconciler.drift import DriftReport, observe_drift, unreadable
 from reconciler.errors import Corrupt, Exit, OutcomeUnknown, Unavailable
+from reconciler.governance import holder
 from reconciler.model import Depth, Selection, StoreConfig
 from reconciler.render.markdown import drift_markdown
 from reconciler.render.text import drift_text
@@ -68,6 +69,7 @@ def _observe(workspace: Workspace, config: StoreConfig, report: DriftReport, dep
         one.inventory,
         shape=one.shape,
         everything_ours=config.name in workspace.desired.authoritative,
+        holder=holder(workspace.protected.guards, workspace.now),
     )
 
 

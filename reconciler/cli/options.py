@@ -23,6 +23,16 @@ def add_desired(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--desired", metavar="PATH", default="desired", help="the desired state (default: desired)"
     )
+    add_base(parser)
+
+
+def add_base(parser: argparse.ArgumentParser) -> None:
+    """Add where policy, exceptions and stores are read."""
+    parser.add_argument(
+        "--base",
+        metavar="REF",
+        help="where policy is read (default: where the commit left the protected branch)",
+    )
 
 
 def add_stores(parser: argparse.ArgumentParser) -> None:

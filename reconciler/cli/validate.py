@@ -1,7 +1,7 @@
 """Check the desired state at a commit: YAML, schemas and everything across files.
 
 Reads git objects only (or the worktree), never a store. All problems are reported together; the exit
-code is 3 when there is any.
+code is 3 when there is any. A change that touches policy and desired state together is refused with 4.
 
 for example:
   reconciler validate --ref origin/main
@@ -13,10 +13,13 @@ from __future__ import annotations
 import argparse
 
 from reconciler import __version__
+from reconciler.apply import denied
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output
-from reconciler.cli.workspace import load_desired, open_tree
+from reconciler.cli.protected import load_tree, protect
+from reconciler.cli.workspace import open_tree
 from reconciler.errors import Exit
+from reconciler.policy.proposals import proposal_findings
 from reconciler.render.sarif import problems_sarif
 from reconciler.render.text import plural
 
@@ -32,8 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Validate and say what was read."""
-    _, tree = open_tree(args, console)
-    desired = load_desired(tree, args)
+    root, tree = open_tree(args, console)
+    loaded = load_tree(tree, args)
+    desired = loaded.desired
+    protected = protect(args, root, tree, loaded)
+    refusal = denied(proposal_findings(protected.proposal, protected.over(desired)))
+    if refusal:
+        raise refusal
     document = {
         "schema": SCHEMA,
         "commit": desired.commit,

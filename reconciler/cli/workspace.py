@@ -18,28 +18,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reconciler import __version__
 from reconciler.cli.files import Standing, standing
+from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
-from reconciler.governance import Guards, Pins
+from reconciler.governance import InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
-from reconciler.policy import Facts, StoreFacts, evaluate, policy_digest
+from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
     from reconciler.desired.tree import Tree
     from reconciler.snapshot import Snapshot
-
-GOVERNANCE = (
-    "ops/datasets/freeze-policy.json",
-    "ops/datasets/promotion-rules.json",
-    "ops/datasets/publish-gates.json",
-    "ops/datasets/qc-thresholds.json",
-    "ops/datasets/rollback-policy.json",
-)
-"""The governance files that are read at the commit, where they exist."""
 
 SOURCE_LIMIT = 5_000_000
 """The most bytes that are read of one source that is a file of the commit."""
@@ -85,6 +77,9 @@ class Workspace:
     root: Path
     tree: Tree
     desired: Desired
+    protected: Protected
+    pins: Pins
+    now: int
     selected: tuple[StoreConfig, ...]
     lock_timeout: float
     progress: Console
@@ -99,11 +94,15 @@ class Workspace:
 
         Raises:
             InvalidInput: the desired state is not valid, or a store is not declared.
+            Denied: a store is declared only in the change under review.
         """
         root, tree = open_tree(args, console, ref=ref)
-        desired = load_desired(tree, args)
+        loaded = load_tree(tree, args)
+        protected = protect(args, root, tree, loaded)
+        desired = protected.over(loaded.desired)
         names = args.store or sorted(desired.stores)
         for name in names:
+            protected.check_store(name)
             if name not in desired.stores:
                 raise InvalidInput.of(
                     "E_STORE_UNKNOWN",
@@ -113,7 +112,18 @@ class Workspace:
                     fix=f"one of {', '.join(sorted(desired.stores)) or 'none: stores.yaml names no store'}",
                 )
         selected = tuple(_located(desired.stores[name], live) for name in dict.fromkeys(names))
-        return cls(root, tree, desired, selected, args.lock_timeout, console, live)
+        return cls(
+            root=root,
+            tree=tree,
+            desired=desired,
+            protected=protected,
+            pins=loaded.pins,
+            now=source_date_epoch(),
+            selected=selected,
+            lock_timeout=args.lock_timeout,
+            progress=console,
+            live=live,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -174,21 +184,26 @@ class Workspace:
                     missing_sources=frozenset(self._missing_sources(part)),
                 )
             )
-        guards = Guards(digest=policy_digest(self.desired.governance))
+        guards = self.protected.guards
         judged = Facts(
             desired=self.desired,
             guards=guards,
             stores=tuple(facts),
-            pins=Pins(),
+            pins=self.pins,
             manifest_ids=frozenset(),
-            now=source_date_epoch(),
+            now=self.now,
         )
         return Plan(
             stores=tuple(parts),
             commit=self.desired.commit,
-            policy=guards.digest,
+            policy=policy_digest(guards),
             tool=TOOL,
-            findings=evaluate(judged),
+            findings=judge(judged, self.protected.proposal).findings,
+            in_force=InForce(
+                base=self.protected.base,
+                policy=guards.origin,
+                exceptions=tuple(one for one in guards.exceptions if not one.expired(self.now)),
+            ),
         )
 
     def _difference(self, one: Opened, depth: Depth) -> Difference:
@@ -205,7 +220,14 @@ class Workspace:
                 )
             )
         seen = one.store.snapshot(Selection(addresses=addresses, depth=depth))
-        return difference(wishes, seen, one.inventory, shape=one.shape, everything_ours=everything)
+        return difference(
+            wishes,
+            seen,
+            one.inventory,
+            shape=one.shape,
+            everything_ours=everything,
+            holder=holder(self.protected.guards, self.now),
+        )
 
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:
@@ -275,14 +297,6 @@ def _start(repo: str | None) -> Path:
             "E_GIT_REPO", "the option names no directory", path="--repo", got=repo, fix="name the repository"
         )
     return Path.cwd() if repo is None else Path(repo)
-
-
-def load_desired(tree: Tree, args: Namespace) -> Desired:
-    """The desired state of a tree, with governance files that can be used."""
-    from reconciler.desired.loader import load  # noqa: PLC0415 - the YAML and schema libraries
-    from reconciler.stores.serving.gates import thresholds_from  # noqa: PLC0415 - as above
-
-    return load(tree, args.desired, governance_paths=GOVERNANCE, judge_governance=thresholds_from)
 
 
 def source_date_epoch() -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
+from reconciler.governance import Exemption, Guards
 from reconciler.model import Address, Declaration, Meta, Place, StoreConfig
 
 
@@ -49,6 +50,13 @@ class Pin:
     yanked: bool = False
 
 
+class Pinned(NamedTuple):
+    """What `Pins` documents name: datasets by id, and digests."""
+
+    datasets: set[str]
+    digests: set[str]
+
+
 class Assertion(NamedTuple):
     """A `latest:` line: the version that latest must be, or none."""
 
@@ -64,7 +72,8 @@ class Draft:
 
     `unread` counts the files that could not become part of it. `pins` and `assertions` are what `Dataset`
     documents want; they become declarations when the manifest files are read. `committed` are the sources
-    that are files of this very commit.
+    that are files of this very commit. `policies` are the `Policy` documents, of which there may be one, and
+    `rules_named` the places where they and the exceptions name a rule.
     """
 
     stores: dict[str, StoreConfig] = field(default_factory=dict)
@@ -78,6 +87,11 @@ class Draft:
     assertions: list[Assertion] = field(default_factory=list)
     explicit_links: dict[Address, Declaration] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
+    policies: list[Guards] = field(default_factory=list)
+    exemptions: list[Exemption] = field(default_factory=list)
+    rules_named: list[tuple[str, Place]] = field(default_factory=list)
+    pinned: Pinned = field(default_factory=lambda: Pinned(set(), set()))
+    guarding: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unread: int = 0
 

@@ -2,17 +2,9 @@
 
 A ref comes from a person or a pull request, so it is judged by a grammar first, resolved once to an
 object id behind ``--end-of-options``, and never used again: everything later asks for that id. GitPython
-serves as a thin wrapper that starts git's plumbing (`rev-parse`, `for-each-ref`, `cat-file`, `ls-tree`);
-its object model, its configuration reader and its porcelain are never touched.
-
-Each git process gets an environment of its own, built from nothing but PATH: no user or system
-configuration, no prompts, no replace objects, no lazy fetching, no transport at all. What the
-repository's own configuration could start (a file-system monitor, hooks) is switched off on the command
-line. An object that is not there (a shallow or partial clone) is an error, never an absent file.
-
-Git refuses a repository of another owner, because its configuration could run commands. The one thing that
-is read of the user's and the system's configuration, and only after such a refusal, is `safe.directory`:
-whoever told git there to trust a directory need not tell us again. The repository itself cannot say so.
+serves as a thin wrapper that starts git's plumbing (`rev-parse`, `for-each-ref`, `cat-file`, `ls-tree`) as
+`reconciler.desired.plumbing` fences it; its object model, its configuration reader and its porcelain are
+never touched. An object that is not there (a shallow or partial clone) is an error, never an absent file.
 """
 
 from __future__ import annotations
@@ -23,47 +15,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, NoReturn
+from typing import IO, Any, NoReturn
 
+from reconciler.desired.plumbing import (
+    DUBIOUS,
+    GitFailed,
+    Plumbing,
+    missing_object,
+    require_version,
+    unusable_repository,
+)
 from reconciler.desired.tree import FILE, Listing, TreeEntry, TreeLimits, TreeRow, checked, found
-from reconciler.errors import InvalidInput, Unavailable
+from reconciler.errors import InvalidInput
 
-OLDEST: Final = (2, 39, 0)
-ADVISED: Final = (2, 50, 1)
-
-_NO_CONFIGURATION = ("HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null")
-_PLACES_OF_CONFIGURATION = (
-    "HOME",
-    "XDG_CONFIG_HOME",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_NOSYSTEM",
-    "GIT_CONFIG_SYSTEM",
-)
-_OF_THE_USER = frozenset({"system", "global"})
-_DUBIOUS = "dubious ownership"
-_ENVIRONMENT = (
-    "LC_ALL=C",
-    "GIT_ATTR_NOSYSTEM=1",
-    "GIT_TERMINAL_PROMPT=0",
-    "GIT_OPTIONAL_LOCKS=0",
-    "GIT_NO_REPLACE_OBJECTS=1",
-    "GIT_NO_LAZY_FETCH=1",
-    "GIT_ALLOW_PROTOCOL=none",
-)
-_OPTIONS = (
-    "--no-pager",
-    "--literal-pathspecs",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "protocol.allow=never",
-    "-c",
-    "protocol.ext.allow=never",
-    "-c",
-    "core.symlinks=false",
-)
 _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _HEX = re.compile(r"[0-9a-fA-F]{4,64}", re.ASCII)
 _REF = re.compile(
@@ -77,107 +41,6 @@ _ROW_LIMIT = 1 << 20
 _ASKED_AT_ONCE = 500
 
 
-class _GitFailed(Exception):
-    """A git process ended with a status that is not zero; never leaves this module."""
-
-    def __init__(self, status: int, said: str) -> None:
-        self.status = status
-        self.said = said
-        super().__init__(said)
-
-
-class _Plumbing:
-    """Starts git in one directory, always behind the same fence."""
-
-    __slots__ = ("_git", "_trusted")
-
-    def __init__(self, directory: Path) -> None:
-        try:
-            from git.cmd import Git  # noqa: PLC0415 - slow to import
-        except ImportError as error:
-            raise _no_git() from error
-        self._git = Git(str(directory))
-        self._trusted: tuple[str, ...] = ()
-
-    def _command(self, args: Sequence[str]) -> list[str]:
-        trusted = [word for place in self._trusted for word in ("-c", f"safe.directory={place}")]
-        return [*_fenced(_NO_CONFIGURATION), "git", *_OPTIONS, *trusted, *args]
-
-    def run(self, *args: str) -> bytes:
-        """What a command prints.
-
-        Raises:
-            _GitFailed: it did not succeed.
-            Unavailable: there is no git.
-        """
-        try:
-            return self._output(self._command(args))
-        except _GitFailed as failed:
-            if self._trusted or _DUBIOUS not in failed.said:
-                raise
-            self._trusted = self._consent()
-            if not self._trusted:
-                raise
-            return self._output(self._command(args))
-
-    def _output(self, command: list[str]) -> bytes:
-        status, out, err = self._git.execute(
-            command,
-            with_extended_output=True,
-            with_exceptions=False,
-            stdout_as_string=False,
-            strip_newline_in_stdout=False,
-        )
-        if status == 127:
-            raise _no_git()
-        if status:
-            raise _GitFailed(status, str(err))
-        return bytes(out)
-
-    def _consent(self) -> tuple[str, ...]:
-        """The directories that the user or the system tells git to trust, in their order.
-
-        All of them are handed on, so that git judges wildcards and the empty value, which takes back those
-        before it, as it always does. What cannot be read is no consent.
-        """
-        places = [f"{name}={os.environ[name]}" for name in _PLACES_OF_CONFIGURATION if name in os.environ]
-        asked = ("config", "--null", "--show-scope", "--type=path", "--get-all", "safe.directory")
-        try:
-            # Without a repository there is no configuration of one either.
-            out = self._output([*_fenced(places), "GIT_DIR=/nonexistent", "git", *asked])
-        except _GitFailed:
-            return ()
-        words = os.fsdecode(out).split("\0")
-        return tuple(
-            value for scope, value in zip(words[::2], words[1::2], strict=False) if scope in _OF_THE_USER
-        )
-
-    def start(self, *args: str, asked: BinaryIO | None = None) -> Any:  # noqa: ANN401 - GitPython's process wrapper
-        """A running command whose output is read as it comes."""
-        return self._git.execute(self._command(args), istream=asked, as_process=True)
-
-
-def _fenced(configuration: Sequence[str]) -> list[str]:
-    path = os.environ.get("PATH", os.defpath)
-    return ["env", "-i", f"PATH={path}", *_ENVIRONMENT, *configuration]
-
-
-def _no_git() -> Unavailable:
-    return Unavailable.of("E_GIT_TOOL", "git was not found", fix="install git 2.50.1 or newer")
-
-
-def _version(git: _Plumbing, warn: Callable[[str], None] | None) -> None:
-    text = git.run("version").decode("ascii", "replace").strip()
-    numbers = re.search(r"([0-9]+)\.([0-9]+)(?:\.([0-9]+))?", text)
-    version = tuple(int(part or 0) for part in numbers.groups()) if numbers else (0, 0, 0)
-    if version < OLDEST:
-        raise Unavailable.of(
-            "E_GIT_TOOL", "git is older than 2.39", got=text, fix="install git 2.50.1 or newer"
-        )
-    if version < ADVISED and warn is not None:
-        warn(f"{text} has known vulnerabilities; 2.50.1 or newer is advised")
-
-
 def repository_root(start: Path) -> Path:
     """The root of the repository around a directory (of a bare one: its git directory).
 
@@ -189,12 +52,12 @@ def repository_root(start: Path) -> Path:
         raise InvalidInput.of(
             "E_GIT_REPO", "the repository is not a directory", path="--repo", got=str(start)
         )
-    git = _Plumbing(start)
+    git = Plumbing(start)
     try:
         bare = git.run("rev-parse", "--is-inside-work-tree").strip() != b"true"
         shown = git.run("rev-parse", "--absolute-git-dir" if bare else "--show-toplevel")
-    except _GitFailed as failed:
-        if _DUBIOUS in failed.said:
+    except GitFailed as failed:
+        if DUBIOUS in failed.said:
             message = "git does not trust a repository of another user"
             fix = "run as the user who owns it, or name it as safe.directory in your own git configuration"
         else:
@@ -206,21 +69,15 @@ def repository_root(start: Path) -> Path:
 def head_commit(root: Path) -> str | None:
     """The object id that HEAD names, or None in a repository without commits."""
     try:
-        return _resolved(_Plumbing(root), "HEAD")
-    except _GitFailed as failed:
+        return _resolved(Plumbing(root), "HEAD")
+    except GitFailed as failed:
         if failed.status == 1:
             return None
-        raise _unusable(root) from failed
+        raise unusable_repository(root) from failed
 
 
-def _resolved(git: _Plumbing, name: str) -> str:
+def _resolved(git: Plumbing, name: str) -> str:
     return git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name).decode("ascii").strip()
-
-
-def _unusable(root: Path) -> InvalidInput:
-    return InvalidInput.of(
-        "E_GIT_REPO", "git cannot read the repository", path="--repo", got=str(root), fix="run git fsck in it"
-    )
 
 
 def open_commit(root: Path, ref: str, *, warn: Callable[[str], None] | None = None) -> CommitTree:
@@ -237,13 +94,13 @@ def open_commit(root: Path, ref: str, *, warn: Callable[[str], None] | None = No
         Unavailable: E_GIT_TOOL, git is missing or older than 2.39.
     """
     name, steps = _judged(ref)
-    git = _Plumbing(root)
+    git = Plumbing(root)
     try:
-        _version(git, warn)
+        require_version(git, warn)
         oid = _commit_of(git, name, steps, ref)
         raw = git.run("cat-file", "commit", oid)
-    except _GitFailed as failed:
-        raise _unusable(root) from failed
+    except GitFailed as failed:
+        raise unusable_repository(root) from failed
     head = raw.partition(b"\n\n")[0]
     committed, author = _COMMITTED.search(head), _AUTHOR.search(head)
     if not committed or not author:
@@ -281,16 +138,16 @@ def _judged(ref: str) -> tuple[str, str]:
     return ("HEAD" if name == "@" else name), back
 
 
-def _commit_of(git: _Plumbing, name: str, steps: str, ref: str) -> str:
+def _commit_of(git: Plumbing, name: str, steps: str, ref: str) -> str:
     by_id = _OID.fullmatch(name) is not None
     full = name if name == "HEAD" or by_id else _full_name(git, name, ref)
     try:
         first = _resolved(git, full + steps)
-    except _GitFailed as failed:
+    except GitFailed as failed:
         raise _unresolved(git, full, steps, ref) from failed
     try:
         commit = _resolved(git, f"{first}^{{commit}}")
-    except _GitFailed as failed:
+    except GitFailed as failed:
         _refuse_object(git, first, ref, failed)
     if by_id and commit != first:
         # A branch or tag by name may lead on to a commit; an id must be the commit itself.
@@ -298,15 +155,15 @@ def _commit_of(git: _Plumbing, name: str, steps: str, ref: str) -> str:
     return commit
 
 
-def _refuse_object(git: _Plumbing, oid: str, ref: str, failed: _GitFailed | None) -> NoReturn:
+def _refuse_object(git: Plumbing, oid: str, ref: str, failed: GitFailed | None) -> NoReturn:
     try:
         kind = git.run("cat-file", "-t", oid).decode().strip()
-    except _GitFailed:
-        raise _missing(oid) from failed
+    except GitFailed:
+        raise missing_object(oid) from failed
     raise _bad_ref("E_REF_TYPE", f"the object is a {kind}, not a commit", ref, "name a commit") from failed
 
 
-def _full_name(git: _Plumbing, name: str, ref: str) -> str:
+def _full_name(git: Plumbing, name: str, ref: str) -> str:
     """The one full ref that a name stands for; two of them are an error, because tools pick differently."""
     places = [f"refs/{kind}/{name}" for kind in ("heads", "tags", "remotes")]
     wanted = {name} if name.startswith("refs/") else set(places)
@@ -325,25 +182,16 @@ def _full_name(git: _Plumbing, name: str, ref: str) -> str:
     raise _bad_ref("E_REF_UNKNOWN", "the repository has no such ref", ref, "fetch it, or check the spelling")
 
 
-def _unresolved(git: _Plumbing, full: str, steps: str, ref: str) -> InvalidInput:
+def _unresolved(git: Plumbing, full: str, steps: str, ref: str) -> InvalidInput:
     if steps:
         if git.run("rev-parse", "--is-shallow-repository").strip() == b"true":
-            return _missing(ref)
+            return missing_object(ref)
         return _bad_ref("E_REF_UNKNOWN", "the commit has no such ancestor", ref, "check the number")
     if full == "HEAD":
         return _bad_ref(
             "E_GIT_UNBORN", "the repository has no commit yet", ref, "commit the desired state first"
         )
-    return _missing(ref)
-
-
-def _missing(what: str) -> InvalidInput:
-    return InvalidInput.of(
-        "E_GIT_MISSING_OBJECT",
-        "the repository lacks an object that is needed (a shallow or partial clone, or damage)",
-        got=what,
-        fix="fetch the whole history without a filter, or run git fsck",
-    )
+    return missing_object(ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,7 +201,7 @@ class CommitTree:
     commit: str
     commit_time: int
     author: str
-    git: _Plumbing
+    git: Plumbing
 
     def files(self, prefix: str, limits: TreeLimits) -> Listing:
         """Every file below a directory; empty if there is no such directory."""
@@ -399,7 +247,7 @@ class CommitTree:
                 if len(rest) > _ROW_LIMIT:
                     raise InvalidInput.of("E_TREE_PATH", "a path of the tree is longer than a megabyte")
             if process.proc.wait() != 0:
-                raise _missing(self.commit)
+                raise missing_object(self.commit)
         finally:
             _end(process)
 
@@ -409,21 +257,21 @@ class CommitTree:
         mode, kind, oid, *size = head.decode("ascii").split()
         number = size[0] if size else "0"
         if kind == "blob" and not number.isdigit():
-            raise _missing(oid)
+            raise missing_object(oid)
         return TreeRow(mode, path, oid, int(number) if kind == "blob" else 0)
 
 
 def _blob(stream: IO[bytes], entry: TreeEntry, limit: int) -> bytes:
     head = stream.readline().split()
     if len(head) != 3 or head[1] != b"blob":
-        raise _missing(entry.path)
+        raise missing_object(entry.path)
     size = int(head[2])
     data = stream.read(min(size, limit + 1))
     left = size + 1 - len(data)
     while left:
         passed = stream.read(min(left, _CHUNK))
         if not passed:
-            raise _missing(entry.path)
+            raise missing_object(entry.path)
         left -= len(passed)
     return data
 

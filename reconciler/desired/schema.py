@@ -30,6 +30,9 @@ API_VERSION: Final = "reconciler/v1"
 KINDS: Final[Mapping[str, str]] = {
     "Catalog": "catalog.json",
     "Dataset": "dataset.json",
+    "Exception": "exception.json",
+    "Pins": "pins.json",
+    "Policy": "policy.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
 }
@@ -40,7 +43,7 @@ NONE: Final = "none"
 _MOST = 100
 """The problems that are explained of one document: explaining is slow, and nobody reads more."""
 
-_TYPES = {"object": "a mapping", "array": "a list", "string": "text"}
+_TYPES = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a number"}
 
 
 def _latest_problem(text: str) -> Problem | None:

@@ -1,29 +1,120 @@
 """Policy: pure rules over (plan, wish, observation) that return findings.
 
-`evaluate` runs every rule of `RULES` in order; a rule that raises denies (`E_POLICY_ERROR`), because a
-gate that fails must fail shut. `policy_digest` names the rules and the governance files that judged a
-plan, so that a plan reviewed under one policy is not applied under another.
+`judge` runs every rule of `RULES` in order; a rule that raises denies (`E_POLICY_ERROR`), because a gate
+that fails must fail shut. Then the policy of the protected base says how severe a finding is, exceptions
+turn those they are for into warnings, and what is wrong with a proposal is added: a change under review
+never decides how it is judged. What protects readers (`FIXED`) can be neither lowered nor waived.
 
-Rules never read a file, a clock or a store; what they need is in `Facts`.
+`policy_digest` names the rules and the files that judged a plan, so that a plan reviewed under one policy
+is not applied under another. Rules never read a file, a clock or a store; what they need is in `Facts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from reconciler.canonical import canonical, sha256_digest
+from reconciler.governance import ExceptionType, Exemption, Guards, Proposal, Ruleset
 from reconciler.model import Finding, Severity
+from reconciler.policy.exceptions import about_exceptions, excused
 from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.policy.proposals import preview, proposal_findings
 from reconciler.policy.rules import RULES
 
-__all__ = ["RULES", "Facts", "StoreFacts", "evaluate", "policy_digest"]
+__all__ = [
+    "FIXED",
+    "RULES",
+    "RULESET",
+    "Facts",
+    "Judgement",
+    "StoreFacts",
+    "evaluate",
+    "judge",
+    "policy_digest",
+]
+
+ABOUT: Final = frozenset(
+    {
+        *(kind.value for kind in (ExceptionType.HOLD, ExceptionType.SUSPENSION)),
+        "exception-expired",
+        "exception-unused",
+        "policy-mixed",
+        "policy-proposed",
+        "store-proposed",
+    }
+)
+"""What is said of exceptions and proposals, not of the plan."""
+
+FIXED: Final = frozenset(
+    {
+        "alias-target",
+        "artifact-immutable",
+        "dataset-published",
+        "empty-desired",
+        "last-release",
+        "manifest-available",
+        "order",
+        "policy-mixed",
+        "protected",
+        "removal-needs-tombstone",
+        "store-proposed",
+        "tag-immutable",
+        "yanked-exists",
+    }
+)
+"""What no policy lowers and no waiver covers: rules that protect readers, and those with an exception of
+their own."""
+
+RULESET: Final = Ruleset(known=ABOUT | RULES.keys(), fixed=FIXED)
+
+
+class Judgement(NamedTuple):
+    """What policy says of a plan, denials first, and the exceptions that it fell under."""
+
+    findings: tuple[Finding, ...]
+    used: frozenset[Exemption]
+
+
+def judge(facts: Facts, proposal: Proposal | None = None) -> Judgement:
+    """Judge a plan by the guards of the protected base.
+
+    Args:
+        facts: the plan, the wish, the observation and those guards.
+        proposal: what the planned commit says about policy; it decides nothing.
+    """
+    judged = _judged(facts)
+    findings = [*judged.findings, *proposal_findings(proposal, facts.desired)]
+    if proposal is not None and proposal.policy:
+        proposed = _judged(replace(facts, guards=proposal.guards))
+        findings += preview(judged.findings, proposed.findings)
+    return Judgement(_ordered(findings), judged.used)
 
 
 def evaluate(facts: Facts) -> tuple[Finding, ...]:
     """What the rules say of a plan; denials first, then by rule and subject."""
-    findings = [finding for rule in RULES for finding in _run(rule, facts)]
-    findings.sort(key=lambda f: (f.severity is not Severity.DENY, f.rule, f.subject))
-    return tuple(findings)
+    return judge(facts).findings
+
+
+def _judged(facts: Facts) -> Judgement:
+    guards = facts.guards
+    found = [_graded(finding, guards) for rule in RULES for finding in _run(rule, facts)]
+    in_force = [one for one in guards.exceptions if not one.expired(facts.now)]
+    findings, used = excused(found, in_force)
+    about = (_graded(finding, guards) for finding in about_exceptions(facts, used))
+    return Judgement(_ordered([*findings, *about]), used)
+
+
+def _graded(finding: Finding, guards: Guards) -> Finding:
+    """A finding as severe as the policy says."""
+    severity = guards.severities.get(finding.rule, finding.severity)
+    fixed = finding.rule in FIXED or finding.code == "E_POLICY_ERROR"
+    return finding if fixed or severity is finding.severity else replace(finding, severity=severity)
+
+
+def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: (f.severity is not Severity.DENY, f.rule, f.subject)))
 
 
 def _run(rule: str, facts: Facts) -> tuple[Finding, ...]:
@@ -42,7 +133,6 @@ def _run(rule: str, facts: Facts) -> tuple[Finding, ...]:
         )
 
 
-def policy_digest(governance: Mapping[str, bytes]) -> str:
-    """The digest of the rules in force and of the governance files they read."""
-    files = {path: sha256_digest(data) for path, data in governance.items()}
-    return sha256_digest(canonical({"rules": sorted(RULES), "files": files}))
+def policy_digest(guards: Guards) -> str:
+    """The digest of the rules in force and of every file that guards."""
+    return sha256_digest(canonical({"rules": sorted(RULES), "files": dict(guards.files)}))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from reconciler.apply import ApplyReport
-from reconciler.drift import DriftReport
+from reconciler.drift import DriftItem, DriftReport
 from reconciler.errors import escaped
+from reconciler.governance import instant
 from reconciler.ledger import Record
 from reconciler.model import Change, Finding, Outcome, Severity, Slots, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
@@ -133,7 +134,7 @@ def drift_text(report: DriftReport, *, limit: int = _SHOWN) -> str:
     lines = []
     for item in report.items[:limit]:
         what = f" ({item.what})" if item.what else ""
-        detail = _drift_detail(item.wanted, item.live)
+        detail = _drift_detail(item.wanted, item.live) + _hold_detail(item)
         lines.append(f"  {item.verdict + what:<16} {escaped(str(item.address), 120)}{detail}")
         lines += [f"      {problem}" for problem in item.problems]
     if len(report.items) > limit:
@@ -142,6 +143,14 @@ def drift_text(report: DriftReport, *, limit: int = _SHOWN) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in report.summary.items() if count)
     lines.append(f"{counts or 'nothing declared, nothing found'}   (depth: {report.depth.value})")
     return "\n".join(lines)
+
+
+def _hold_detail(item: DriftItem) -> str:
+    if item.hold is None:
+        return ""
+    return f"; held by {escaped(item.hold.owner, 80)} until {instant(item.hold.expires)}: " + escaped(
+        item.hold.reason, 120
+    )
 
 
 def _drift_detail(wanted: Slots, live: Slots) -> str:

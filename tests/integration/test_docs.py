@@ -133,7 +133,7 @@ def test_the_table_of_rules_has_every_rule_in_order() -> None:
 
 
 def test_the_examples_of_desired_state_are_valid(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for block in blocks("docs/desired-state.md", "yaml"):
+    for block in (*blocks("docs/desired-state.md", "yaml"), *blocks("docs/governing.md", "yaml")):
         name = block.text.splitlines()[0].removeprefix("# ")
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -97,7 +97,7 @@ def thresholds_from(governance: Mapping[str, bytes]) -> Thresholds:
     """
     qc, gates = DEFAULTS.qc, _GateMembers(DEFAULTS.min_gene_count, DEFAULTS.max_missing_parents)
     if QC_THRESHOLDS in governance:
-        limits = convert(_policy(governance, QC_THRESHOLDS), _QcMembers, where=QC_THRESHOLDS)
+        limits = convert(policy_document(governance, QC_THRESHOLDS), _QcMembers, where=QC_THRESHOLDS)
         qc = QcThresholds(
             min_gene_count=limits.min_gene_count,
             max_orphan_percent=limits.max_orphan_percent,
@@ -106,7 +106,9 @@ def thresholds_from(governance: Mapping[str, bytes]) -> Thresholds:
             max_duplicate_gene_id_events=limits.max_duplicate_gene_id_events,
         )
     if PUBLISH_GATES in governance:
-        gates = convert(_policy(governance, PUBLISH_GATES), _GateFile, where=PUBLISH_GATES).publish_gates
+        gates = convert(
+            policy_document(governance, PUBLISH_GATES), _GateFile, where=PUBLISH_GATES
+        ).publish_gates
     return Thresholds(
         min_gene_count=gates.min_gene_count,
         max_missing_parents=gates.max_missing_parents,
@@ -115,7 +117,13 @@ def thresholds_from(governance: Mapping[str, bytes]) -> Thresholds:
     )
 
 
-def _policy(governance: Mapping[str, bytes], path: str) -> object:
+def policy_document(governance: Mapping[str, bytes], path: str) -> object:
+    """One policy file as JSON.
+
+    Raises:
+        Denied: E_POLICY_EMPTY, it is there but empty.
+        InvalidInput: a code of `canonical.parse_strict`.
+    """
     data = governance[path]
     if not data.strip():
         raise Denied.of(

@@ -196,6 +196,7 @@ def test_report_has_the_stable_keys() -> None:
                 "recorded": LISTED,
                 "problems": [],
                 "place": "catalog.yaml:7",
+                "hold": None,
             }
         ],
         "warnings": [],

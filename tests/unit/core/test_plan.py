@@ -77,7 +77,9 @@ def test_saved_plan_says_what_would_happen() -> None:
             _change(str(LATEST), "set alias latest", "set alias", ALIAS),
         ],
         "adopted": [],
+        "held": [],
         "findings": [],
+        "guards": None,
     }
 
 

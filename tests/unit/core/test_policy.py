@@ -213,13 +213,10 @@ def test_rule_that_fails_denies() -> None:
     ]
 
 
-def test_policy_digest_follows_the_governance_files() -> None:
-    digests = [
-        policy_digest({}),
-        policy_digest({"a.json": b"{}"}),
-        policy_digest({"a.json": b"{ }"}),
-        policy_digest({"b.json": b"{}"}),
-    ]
+def test_policy_digest_follows_the_files_that_guard() -> None:
+    every: tuple[dict[str, str], ...] = ({}, {"a.json": DIGEST}, {"a.json": OTHER}, {"b.json": DIGEST})
+    digests = [policy_digest(Guards(files=files)) for files in every]
     assert len(set(digests)) == 4
-    assert policy_digest({"a": b"1", "b": b"2"}) == policy_digest({"b": b"2", "a": b"1"})
+    one, two = {"a": DIGEST, "b": OTHER}, {"b": OTHER, "a": DIGEST}
+    assert policy_digest(Guards(files=one)) == policy_digest(Guards(files=two))
     assert all(digest.startswith("sha256:") and len(digest) == len(DIGEST) for digest in digests)
