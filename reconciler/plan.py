@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
+from reconciler.contents import Inside
 from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
@@ -60,7 +61,8 @@ class StorePlan:
 class Plan:
     """Ordered steps for some stores, and what policy says of them.
 
-    A plan that was made from a snapshot is `advisory`: it is shown, and never applied.
+    A plan that was made from a snapshot is `advisory`: it is shown, and never applied. `contents` says what
+    is inside of the values that appear or move, for people; the intent does not cover it.
     """
 
     stores: tuple[StorePlan, ...]
@@ -70,6 +72,7 @@ class Plan:
     findings: tuple[Finding, ...] = ()
     advisory: Advisory | None = None
     in_force: InForce | None = None
+    contents: tuple[Inside, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -130,6 +133,7 @@ class Plan:
             "resource_changes": [item for part in self.stores for item in _resource_changes(part)],
             "adopted": [str(address) for part in self.stores for address, _ in part.adopted],
             "held": [str(address) for part in self.stores for address in part.held],
+            "contents": [item.to_json() for item in self.contents],
             "findings": [finding_json(finding) for finding in self.findings],
             "guards": None if self.in_force is None else _guards_json(self.in_force),
         }

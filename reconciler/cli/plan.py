@@ -20,6 +20,7 @@ from pathlib import Path
 from reconciler import __version__
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
+from reconciler.cli.contents import with_contents
 from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
 from reconciler.cli.snapshot import advisory, read_live
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         )
     with Workspace.open(args, console, live=live) as workspace:
         opened = {config.name: workspace.opened(config) for config in workspace.selected}
-        plan = workspace.plan(opened, Depth.DEEP if args.deep else Depth.MANIFESTS)
+        plan = with_contents(workspace.plan(opened, Depth.DEEP if args.deep else Depth.MANIFESTS), opened)
     if live is not None:
         plan = replace(plan, advisory=advisory(live))
     issued = source_date_epoch()

@@ -21,16 +21,18 @@ from heapq import nsmallest
 from typing import Final
 
 from reconciler.canonical import sha256_digest
+from reconciler.contents import Inside
 from reconciler.model import Address, Change, Finding, Place, Severity, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
 from reconciler.render.markdown import code, fitting, prose, value
-from reconciler.render.text import advisory_line, plural
+from reconciler.render.text import advisory_line, inside_lines, plural
 
 LIMIT: Final = 60_000
 MARKER: Final = "<!-- reconciler:plan{scope} -->"
 
-_FINDINGS_ROOM: Final = 16_000
-_CHANGES_ROOM: Final = 24_000
+_FINDINGS_ROOM: Final = 14_000
+_CHANGES_ROOM: Final = 18_000
+_CONTENTS_ROOM: Final = 10_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
 _STEPS: Final = 12
@@ -82,17 +84,16 @@ def plan_comment(plan: Plan, *, scope: str = "") -> str:
         plan: what to show.
         scope: tells the comments of several plans about one change apart, such as the stores selected.
     """
-    body = "\n".join(
-        [
-            _title(plan),
-            *_advisory(plan),
-            *_findings(plan.findings),
-            *_changes(plan),
-            *_steps(plan),
-            "",
-            _closing(plan),
-        ]
+    parts = (
+        [_title(plan)],
+        _advisory(plan),
+        _findings(plan.findings),
+        _changes(plan),
+        _contents(plan.contents),
+        _steps(plan),
+        ["", _closing(plan)],
     )
+    body = "\n".join(line for part in parts for line in part)
     marker = MARKER.format(scope=f" {' '.join(_NAME.findall(scope))}"[:400].rstrip())
     digest = sha256_digest(body.encode("utf-8"))
     return f"{marker}\n<!-- body {digest} intent {plan.intent} -->\n{body}"
@@ -189,6 +190,21 @@ def _scope(scope: _Scope, room: int) -> list[str]:
     if not rows:
         head = head[:2]
     return [*head, *rows, *([""] if rest else []), *_counted(rest)]
+
+
+def _contents(contents: Sequence[Inside]) -> list[str]:
+    """What is inside of the values above."""
+    if not contents:
+        return []
+    blocks = (
+        "\n".join(
+            [f"- {code(str(item.address))}", *(f"  - {prose(line, 400)}" for line in inside_lines(item))]
+        )
+        for item in contents
+    )
+    shown = fitting(blocks, _CONTENTS_ROOM)
+    more = len(contents) - len(shown)
+    return ["", "**What is inside**", "", *shown, *([f"- … and {more} more"] if more else [])]
 
 
 def _steps(plan: Plan) -> list[str]:

@@ -18,9 +18,9 @@ from reconciler.model import Value
 from reconciler.render.text import short
 
 _ROWS = 100
-_PLAIN = re.compile(
-    r"(?P<open>[('\"]?)(?P<core>[A-Za-z]+(?:['’-][A-Za-z]+)*|[0-9]{1,6}|[–→…])(?P<close>['\")]?[,.;:!?]?)"
-)
+_WORD = r"[A-Za-z]+(?:['-][A-Za-z]+)*"
+_NUMBER = r"[0-9]{1,6}|[+-]?[0-9]{1,3}(?:,[0-9]{3}){0,5}"
+_PLAIN = re.compile(rf"""[('"]?(?:{_WORD}|{_NUMBER}|[–→…])['")]?[,.;:!?]?""")
 """A word that no renderer of Markdown makes anything of."""
 
 _OUTER = re.compile(r"(?P<open>\(?)(?P<quote>['\"]?)(?P<core>.*?)(?P=quote)(?P<close>[),.;:!?]*)", re.DOTALL)
@@ -47,7 +47,14 @@ def prose(text: str, limit: int = 300) -> str:
     >>> prose("it is published as sha256:12, says @ada")
     'it is published as `sha256:12`, says `@ada`'
     """
-    return " ".join(_word(word) for word in escaped(" ".join(text.split()), limit).split(" "))
+    shown: list[str] = []
+    for word in text.split():
+        shown.append(_word(word))
+        limit -= len(shown[-1]) + 1
+        if limit < 0:
+            shown[-1] = "…"
+            break
+    return " ".join(shown)
 
 
 def _word(word: str) -> str:
@@ -55,8 +62,8 @@ def _word(word: str) -> str:
         return word
     parts = _OUTER.fullmatch(word)
     if parts is None or not parts["core"]:
-        return _span(word)
-    return f"{parts['open']}{_span(parts['core'])}{parts['close']}"
+        return code(word)
+    return f"{parts['open']}{code(parts['core'])}{parts['close']}"
 
 
 def fitting(lines: Iterable[str], room: int) -> list[str]:

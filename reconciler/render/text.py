@@ -6,9 +6,10 @@ origin are escaped. Colour and width are the console's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.apply import ApplyReport
+from reconciler.contents import Fact, Inside
 from reconciler.drift import DriftItem, DriftReport
 from reconciler.errors import escaped
 from reconciler.governance import instant
@@ -56,6 +57,32 @@ def _change_line(part: StorePlan, source: str | None, changes: Sequence[Change])
     return f"  {sign} {verb(part.shape, changes):<12} {escaped(address.key, 120)}   {value}{origin}"
 
 
+def inside_lines(item: Inside) -> Iterator[str]:
+    """What is inside of one value: its facts in one line, then the fields that differ."""
+    if item.facts:
+        compared = any(fact.before is not None for fact in item.facts)
+        beside = f"beside {escaped(item.beside, 120)}: " if compared else ""
+        yield beside + ", ".join(_fact(fact, compared=compared) for fact in item.facts)
+    yield from item.differences
+    yield from (f"not looked into: {problem}" for problem in item.problems)
+
+
+def _fact(fact: Fact, *, compared: bool) -> str:
+    name, before, after = fact
+    if not compared or before == after:
+        return f"{name} {_counted(after)}"
+    moved = f"{name} {_counted(before)} → {_counted(after)}"
+    if isinstance(before, int) and isinstance(after, int):
+        return f"{moved} ({after - before:+,})"
+    return moved
+
+
+def _counted(value: int | str | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else escaped(value, 80)
+
+
 def finding_line(finding: Finding) -> str:
     """One finding: severity, rule, subject, sentence, place, fix."""
     place = f"  ({finding.place})" if finding.place else ""
@@ -71,11 +98,15 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
             continue
         lines.append(f"{part.config.name}  ({part.config.kind}, observed: {part.depth.value})")
         shown = [
-            _change_line(part, step.sources.get(address), changes)
+            (address, _change_line(part, step.sources.get(address), changes))
             for step in part.steps
             for address, changes in by_address(step.changes).items()
         ]
-        lines += shown[:limit]
+        looked = {item.address: item for item in plan.contents}
+        for address, line in shown[:limit]:
+            lines.append(line)
+            if item := looked.pop(address, None):
+                lines += [f"      {part}" for part in inside_lines(item)]
         if len(shown) > limit:
             lines.append(f"  … and {len(shown) - limit} more")
         if part.newly_ours:

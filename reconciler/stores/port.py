@@ -12,8 +12,9 @@ An adapter is bulk-first and streaming. It offers
 - `recover`: finish the run that a killed process left open; it may only shrink that run's work.
 - `history`: the ledger, oldest first, its chain checked.
 
-A store that `collects` is also a `Collector`: it says everything that it holds and what keeps it, and
-removes, under its own lock and with a record, what is judged to be garbage there and then.
+A store that `describes` is also a `Describer`: it says what is inside of the content that a plan publishes
+or points at, for people. A store that `collects` is also a `Collector`: it says everything that it holds and
+what keeps it, and removes, under its own lock and with a record, what is judged to be garbage there and then.
 
 An adapter states its `Capabilities`; they gate the contract tests and are themselves tested. Its
 `Shape` (pure) cuts changes into the units that the store writes at once and names their verbs.
@@ -30,6 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from reconciler.contents import Content, Look
 from reconciler.errors import InvalidInput
 from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
@@ -59,6 +61,7 @@ class Capabilities:
         atomic_units: several units are committed together; else a run can stop between two of them.
         deletes_content: a commit can remove immutable content.
         collects: the store is a `Collector`.
+        describes: the store is a `Describer`.
         survives_reopen: what was committed is there through a second handle.
     """
 
@@ -67,6 +70,7 @@ class Capabilities:
     deletes_content: bool
     survives_reopen: bool
     collects: bool = False
+    describes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,18 @@ class Collector(Protocol):
             Conflict, Corrupt, LimitExceeded, Unavailable: nothing was removed.
             OutcomeUnknown: an unfinished run could not be finished, or the record may have been written.
         """
+
+
+class Describer(Protocol):
+    """A store that can say what is inside of its content (`Capabilities.describes`)."""
+
+    def describe(self, looks: Sequence[Look]) -> Iterator[tuple[Look, Content]]:
+        """One content for each look; what cannot be looked into says why. Writes nothing."""
+
+
+def describer(store: Store) -> Describer | None:
+    """The store as a describer, if it is one."""
+    return cast("Describer", store) if store.capabilities.describes else None
 
 
 def collector(store: Store) -> Collector:

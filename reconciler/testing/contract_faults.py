@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from reconciler.contents import Look
 from reconciler.errors import Conflict, Exit, OutcomeUnknown, ReconcilerError, Unavailable
 from reconciler.model import Declaration, Outcome, Step
 from reconciler.plan import Plan
-from reconciler.stores.port import Store
+from reconciler.stores.port import Store, describer
 from reconciler.testing.contract_basics import Suite
 from reconciler.testing.faults import FaultyStore
 from reconciler.testing.harness import (
@@ -283,6 +284,25 @@ class Declared(Suite):
             with pytest.raises(ReconcilerError):
                 store.commit([step], BY_HAND)
             assert live(store) == shown(store, {}, hidden={HUMAN_110: build})
+
+    def test_adapter_that_describes_looks_into_what_is_there_and_what_would_come(
+        self, harness: Harness
+    ) -> None:
+        store = harness.open()
+        looker = describer(store)
+        assert (looker is not None) is store.capabilities.describes
+        if looker is None:
+            return
+        build = harness.build(HUMAN_110)
+        content = terms_of(store.config.kind).content(store.config.name, HUMAN_110, build.digest)
+        coming, there = Look(content, build.digest, build.source), Look(content, build.digest, "")
+        before = harness.fingerprint()
+        found = dict(looker.describe((coming, there)))
+        assert (bool(found[coming].facts), found[coming].problems) == (True, ())
+        assert (found[there].facts, bool(found[there].problems)) == ({}, True)
+        assert harness.fingerprint() == before
+        reconciled(store, [declared(store, HUMAN_110, build)])
+        assert dict(looker.describe((there,)))[there] == found[coming]
 
     def test_adapter_whose_writes_survive_shows_them_after_closing(self, harness: Harness) -> None:
         store = harness.open()

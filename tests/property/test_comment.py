@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from reconciler.contents import Fact, Inside
+from reconciler.errors import Problem
 from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Step, StoreConfig
 from reconciler.plan import Plan, StorePlan
 from reconciler.render.comment import LIMIT, plan_comment
@@ -44,6 +46,7 @@ def plan_of(
 ) -> Plan:
     """A plan with these texts wherever a text of somebody else can stand."""
     parts = []
+    addresses: list[Address] = []
     for number in range(stores):
         addresses = [Address(f"s{number}", "dataset", key) for key in keys]
         changes = tuple(Change(address, "entry", None, value) for address in addresses)
@@ -74,7 +77,24 @@ def plan_of(
         )
         for subject, message, path in findings
     )
-    return Plan(stores=tuple(parts), commit="c" * 40, policy="sha256:" + "1" * 64, tool="t", findings=found)
+    return Plan(
+        stores=tuple(parts),
+        commit="c" * 40,
+        policy="sha256:" + "1" * 64,
+        tool="t",
+        findings=found,
+        contents=tuple(
+            Inside(
+                address=address,
+                content=address.key,
+                beside=value,
+                facts=(Fact("schema", value, address.key), Fact("genes", 1, 2)),
+                differences=(address.key, value),
+                problems=(Problem(code="E_X", message=value, path=address.key, got=value),),
+            )
+            for address in addresses[:20]
+        ),
+    )
 
 
 def tokens(body: str) -> list[Token]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final
 
+from reconciler.contents import Content, Look
 from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
 from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
@@ -137,7 +138,12 @@ class RegistryStore:
     """One registry (see `reconciler.stores.port.Store`)."""
 
     capabilities = Capabilities(
-        serialises_writers=True, atomic_units=True, deletes_content=True, survives_reopen=True, collects=True
+        serialises_writers=True,
+        atomic_units=True,
+        deletes_content=True,
+        survives_reopen=True,
+        collects=True,
+        describes=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
@@ -205,6 +211,16 @@ class RegistryStore:
     def collect(self, judge: Judge, run: Run) -> Collected:
         """Remove the manifests that are garbage under the lock, and the objects of those buried."""
         return collect.collect(self.registry, judge, run)
+
+    def describe(self, looks: Sequence[Look]) -> Iterator[tuple[Look, Content]]:
+        """What is inside of manifests, of those registered and of those the planned commit would bring."""
+        from reconciler.stores.registry.describe import describe  # noqa: PLC0415 - only people ask
+
+        def content(look: Look) -> bytes:
+            manifest = ManifestHash(look.address.key[-64:])
+            return self._contents({look.address: look.source} if look.source else {})(manifest)
+
+        return describe(looks, content)
 
     # Observing
 

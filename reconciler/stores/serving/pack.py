@@ -144,6 +144,17 @@ def verify_pack(pack: BinaryIO, *, expect: Digest | None = None, where: str = "p
     return unpack_into(pack, _discard, expect=expect, where=where)
 
 
+def read_head(pack: BinaryIO, *, where: str) -> tuple[bytes, int]:
+    """The manifest of a pack and the size of its database; what follows is neither read nor checked.
+
+    Raises:
+        Corrupt: it is no pack.
+        LimitExceeded: E_TAR_LIMIT.
+        Unavailable: it cannot be read.
+    """
+    return _Unpacker(pack, _discard, where).head()
+
+
 def unpack_into(
     pack: BinaryIO,
     write: Write,
@@ -299,6 +310,11 @@ class _Unpacker:
     files: list[PackedFile] = field(default_factory=list)
     left: int = MEMBER_LIMIT
     followed: dict[str, bytes] = field(default_factory=dict)
+
+    def head(self) -> tuple[bytes, int]:
+        stream = members(self.pack, self.where)
+        manifest = self._text(self._next(stream, "manifest.json"))
+        return manifest, self._next(stream, "gene_summary.sqlite").size
 
     def read(self, expect: Digest | None, dataset: DatasetId | None) -> PackReport:
         stream = members(self.pack, self.where)

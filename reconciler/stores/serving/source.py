@@ -20,9 +20,9 @@ from pathlib import Path
 from reconciler.canonical import sha256_digest
 from reconciler.errors import InvalidInput, Unavailable
 from reconciler.model import DatasetId, Digest
-from reconciler.stores.serving.contents import LOCK, MANIFEST, content_files, dataset_path
+from reconciler.stores.serving.contents import ARTIFACT, LOCK, MANIFEST, content_files, dataset_path
 from reconciler.stores.serving.durable import CHUNK, OWN, directory, open_directory, store_faults
-from reconciler.stores.serving.files import read_file
+from reconciler.stores.serving.files import file_stat, read_file
 
 Receive = Callable[[str, Iterator[bytes]], None]
 """Takes one file: its path below the dataset's directory, and its content in pieces."""
@@ -65,6 +65,34 @@ def check(base: Path, location: str, dataset: DatasetId, wanted: Digest) -> None
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             with _dataset(handle, location, dataset) as source:
                 _check_manifest(source, location, wanted)
+
+
+def head(base: Path, location: str, dataset: DatasetId) -> tuple[bytes, int]:
+    """The manifest of a dataset in a source, and the size of its database; nothing else is read.
+
+    Raises:
+        Unavailable, InvalidInput, Corrupt: as `deliver`.
+    """
+    with _opened(base, location) as handle:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            with _dataset(handle, location, dataset) as found:
+                return manifest_and_size(found, location)
+        from reconciler.stores.serving.pack import read_head  # noqa: PLC0415 - only packs need it
+
+        with open(os.dup(handle), "rb") as stream:
+            return read_head(stream, where=location)
+
+
+def manifest_and_size(dataset: int, where: str) -> tuple[bytes, int]:
+    """The manifest's bytes and the database's size, in the directory of a dataset.
+
+    Raises:
+        Unavailable: E_SOURCE_MISSING, or one cannot be read.
+    """
+    data, size = read_file(dataset, MANIFEST, _MANIFEST_LIMIT), file_stat(dataset, ARTIFACT, where)
+    if data is None or size is None:
+        raise _missing(f"{where}/{MANIFEST if data is None else ARTIFACT}", "the dataset is not whole")
+    return data, size.st_size
 
 
 @contextmanager

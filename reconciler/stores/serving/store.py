@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from reconciler.canonical import sha256_digest
+from reconciler.contents import Content, Look
 from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
@@ -80,6 +81,7 @@ class ServingStore:
         deletes_content=False,
         survives_reopen=True,
         collects=True,
+        describes=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
@@ -217,6 +219,12 @@ class ServingStore:
             session = self._session(held, end.next_seq)
             session.sweep()
             return transaction.collect(session, end.link, self.config.name, judge, run)
+
+    def describe(self, looks: Sequence[Look]) -> Iterator[tuple[Look, Content]]:
+        """What the manifests of datasets say, of those in the store and of those a source would bring."""
+        from reconciler.stores.serving.describe import describe  # noqa: PLC0415 - only people ask
+
+        return describe(self._open(), self._where, self._surroundings.root, looks)
 
     def _finish_or_abandon(self, held: _Held, record: Record) -> None:
         """Finish an open run, or close it as diverged where the broken heads do not allow that."""

@@ -78,6 +78,7 @@ def test_saved_plan_says_what_would_happen() -> None:
         ],
         "adopted": [],
         "held": [],
+        "contents": [],
         "findings": [],
         "guards": None,
     }
