@@ -60,7 +60,8 @@ class Record:
     """One ledger record as read back. `results` is None while the run is unfinished.
 
     `heads` holds the digests of the store's mutable heads after the run; a head that does not exist
-    is absent. `intent_sha` and `outcome_sha` are the chain's links.
+    is absent. `intent_sha` and `outcome_sha` are the chain's links. `closed_at` is when the outcome was
+    written, in Unix seconds of the store's clock, where the store tells that.
     """
 
     seq: int
@@ -70,6 +71,7 @@ class Record:
     heads: Mapping[str, str]
     intent_sha: str
     outcome_sha: str | None
+    closed_at: int | None = None
 
     def applied_changes(self) -> Iterator[Change]:
         """The changes of the steps that landed."""

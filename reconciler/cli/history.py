@@ -1,9 +1,12 @@
 """Show a store's ledger: who changed what, from which commit, and why; the chain is checked on the way.
 
-With an ADDRESS only the records that touched it are shown. The exit code is 8 when the chain is broken.
+With an ADDRESS only the records that touched it are shown. `--check` walks every record step by step and
+says where a reader could have met a name that led to nothing, or bytes that were replaced. The exit code is 8
+when the chain is broken or the check found something.
 
 for example:
   reconciler history
+  reconciler history --check
   reconciler history serving/alias/latest --output json
 """
 
@@ -15,9 +18,10 @@ from typing import Any
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.workspace import Workspace
-from reconciler.errors import Exit
+from reconciler.errors import Corrupt, Exit, Problem
 from reconciler.ledger import Record
 from reconciler.model import Address, StoreConfig
+from reconciler.policy.order import record_problems
 from reconciler.render.text import history_text
 
 SCHEMA = "reconciler/history/v1"
@@ -26,6 +30,7 @@ SCHEMA = "reconciler/history/v1"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("address", metavar="ADDRESS", nargs="?", help="only what touched this address")
+    parser.add_argument("--check", action="store_true", help="walk every step as a reader could have")
     add_desired(parser)
     add_stores(parser)
     add_output(parser)
@@ -38,6 +43,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     if address:
         args.store = [address.store]
     with Workspace.open(args, console) as workspace:
+        if args.check:
+            _check(workspace, console)
         histories = [(config, _records(workspace, config, address)) for config in workspace.selected]
     document = {
         "schema": SCHEMA,
@@ -53,6 +60,23 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         ),
     )
     return Exit.DONE
+
+
+def _check(workspace: Workspace, console: Console) -> None:
+    """Walk the record of every selected store.
+
+    Raises:
+        Corrupt: E_ORDER, a reader could have met what must never be.
+    """
+    problems: list[Problem] = []
+    for config in workspace.selected:
+        one = workspace.opened(config)
+        found = list(record_problems(one.shape, one.store.history(), config.name))
+        if not found:
+            console.note(f"{config.name}: at no moment could a reader meet a name that led to nothing")
+        problems += found
+    if problems:
+        raise Corrupt(problems)
 
 
 def _records(workspace: Workspace, config: StoreConfig, address: Address | None) -> list[Record]:

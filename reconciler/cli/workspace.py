@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from reconciler import __version__
 from reconciler.cli.files import Standing, standing
 from reconciler.cli.protected import Protected, load_tree, protect
+from reconciler.cli.surveys import surveyed
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.governance import InForce, Pins, holder
@@ -176,14 +177,13 @@ class Workspace:
             found = self._difference(one, depth)
             part = store_plan(config, one.shape, found, depth=depth)
             parts.append(part)
-            facts.append(
-                StoreFacts(
-                    plan=part,
-                    difference=found,
-                    inventory=one.inventory,
-                    missing_sources=frozenset(self._missing_sources(part)),
-                )
+            known = StoreFacts(
+                plan=part,
+                difference=found,
+                inventory=one.inventory,
+                missing_sources=frozenset(self._missing_sources(part)),
             )
+            facts.append(surveyed(known, one.store, self._above))
         guards = self.protected.guards
         judged = Facts(
             desired=self.desired,
@@ -228,6 +228,10 @@ class Workspace:
             everything_ours=everything,
             holder=holder(self.protected.guards, self.now),
         )
+
+    def _above(self, name: str) -> Store:
+        """The store that another one's `promotesFrom` names, to read."""
+        return self.opened(_located(self.desired.stores[name])).store
 
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:

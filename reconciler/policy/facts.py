@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 from reconciler.diff import Difference
 from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Change, Desired, Finding, Place, Slots
+from reconciler.model import Address, Change, Desired, Finding, Place, Release, Slots
 from reconciler.plan import StorePlan
+from reconciler.policy.lines import Line, Touched, lines_of, touched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,14 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a document says of data that becomes public: its licence, and the members of its metadata."""
+
+    license: str = ""
+    metadata: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreFacts:
     """Everything a rule may know of one store's part of a plan.
 
@@ -38,11 +48,14 @@ class StoreFacts:
         difference: the comparison that they come from.
         inventory: what is ours.
         missing_sources: addresses whose source is needed but could not be reached.
-        survey: what is live in every line of releases or versions that the plan touches, by address,
-            whoever owns it (see `lines_touched`); empty where the plan touches none.
+        survey: what is live in every line of releases or versions that the plan touches, and what the names
+            that it changes need, by address, whoever owns it; empty where the plan changes nothing.
         upstream: what the store that `promotesFrom` names holds of what is promoted here; None where this
             store names none.
         live_counts: how many things of each kind are live, for shares.
+        editions: how many releases of each edition are discoverable, in all lines.
+        formerly: what the ledger says of releases that are to return: the slots that they had before they
+            went.
         unsound: addresses of rollback targets whose bytes did not verify when they were read again.
     """
 
@@ -53,7 +66,34 @@ class StoreFacts:
     survey: Mapping[Address, Slots] = field(default_factory=lambda: MappingProxyType({}))
     upstream: Mapping[Address, Upstream] | None = None
     live_counts: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    editions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    formerly: Mapping[Address, Slots] = field(default_factory=lambda: MappingProxyType({}))
     unsound: frozenset[Address] = frozenset()
+
+    @cached_property
+    def touched(self) -> Mapping[Address, Touched]:
+        """Every address that the plan changes, before and after."""
+        return touched(self.plan, self.difference.observed)
+
+    @cached_property
+    def lines(self) -> Mapping[str, Line]:
+        """Every line that the plan touches, before and after, by its name."""
+        known = {**self.survey, **self.difference.observed}
+        return lines_of(self.plan, self.touched, known.items())
+
+    @property
+    def appearing(self) -> Iterator[tuple[Address, Release]]:
+        """The releases that readers find after the plan and did not find, or found otherwise, before."""
+        for line in self.lines.values():
+            for address, release in line.after.items():
+                if address not in line.before or line.before[address].target != release.target:
+                    yield address, release
+
+    @property
+    def disappearing(self) -> Iterator[tuple[Address, Release]]:
+        """The releases that readers find before the plan and not after it."""
+        for line in self.lines.values():
+            yield from ((address, old) for address, old in line.before.items() if address not in line.after)
 
     @property
     def name(self) -> str:
@@ -72,7 +112,10 @@ class StoreFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A whole plan as rules see it; `now` is Unix seconds, taken once for the run."""
+    """A whole plan as rules see it.
+
+    `now` is Unix seconds, taken once for the run. `terms` are those of what is promoted to the federation.
+    """
 
     desired: Desired
     guards: Guards
@@ -80,6 +123,7 @@ class Facts:
     pins: Pins
     manifest_ids: frozenset[str]
     now: int
+    terms: Mapping[Address, Terms] = field(default_factory=lambda: MappingProxyType({}))
 
 
 Rule = Callable[[Facts], Iterator[Finding]]

@@ -1,179 +1,48 @@
-"""The built-in rules, one function each, under stable kebab-case ids.
+"""The one list of the built-in rules, under stable kebab-case ids.
 
 Each takes the `Facts` of a whole plan and yields findings; none of them changes anything. A rule says in
-its docstring what it protects. A rule that judges one store at a time is written for one and asked of
-each.
+its docstring what it protects; one that judges a store at a time is asked of each. They stand in modules
+by theme: integrity, promotion, movement, control, budgets, order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from reconciler.model import NOTHING, Address, Change, Finding, Severity, merged
-from reconciler.policy.facts import Facts, Rule, StoreFacts, each_store
-
-
-def removal_needs_tombstone(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """A thing of ours that disappears from git without a word is a mistake until somebody says why."""
-    for address in store.difference.removals:
-        yield Finding(
-            rule="removal-needs-tombstone",
-            severity=Severity.DENY,
-            subject=str(address),
-            message="it is ours and live, but no longer declared and nothing says that it was removed",
-            code="E_TOMBSTONE",
-            fix="add it to 'removed:' with a reason, or declare it again",
-        )
-
-
-def empty_desired(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """An emptied list must never empty a live catalog."""
-    for (name, kind), place in sorted(facts.desired.scopes.items()):
-        if name != store.name:
-            continue
-        wanted = any(
-            d.slots and d.address.kind == kind and d.address.store == name for d in facts.desired.declarations
-        )
-        ours = any(a.kind == kind and store.inventory.owns(a) for a in store.inventory.recorded)
-        removed = any(c.after is None and c.address.kind == kind for c in store.plan.changes)
-        if not wanted and (ours or removed):
-            yield Finding(
-                rule="empty-desired",
-                severity=Severity.DENY,
-                subject=name,
-                message="no dataset is declared any more, which would empty the catalog",
-                place=place,
-                code="E_EMPTY_DESIRED",
-                fix="restore the list; emptying a catalog needs an allow-empty exception",
-            )
-
-
-def artifact_immutable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """A published dataset's manifest digest is never replaced."""
-    for change in store.changes("dataset", "artifact"):
-        if change.before is not None:
-            yield Finding(
-                rule="artifact-immutable",
-                severity=Severity.DENY,
-                subject=str(change.address),
-                message=f"it is published as {change.before} and cannot become {change.after}",
-                place=store.place(change.address),
-                code="E_IMMUTABLE",
-                fix="publish the new bytes under a new release",
-            )
-
-
-def tag_immutable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """A version tag never moves to another manifest; `dev` may, and `latest` follows the versions."""
-    for change in store.changes("tag", "manifest"):
-        moves = change.before is not None and change.after is not None
-        if moves and not change.address.key.endswith(("@dev", "@latest")):
-            yield Finding(
-                rule="tag-immutable",
-                severity=Severity.DENY,
-                subject=str(change.address),
-                message=f"the version names {change.before} and cannot move to {change.after}",
-                place=store.place(change.address),
-                code="E_TAG_IMMUTABLE",
-                fix="tag a new version; yank this one if nobody may take it any more",
-            )
-
-
-def manifest_available(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """What is tagged or linked must be registered, or must come from a file of the commit."""
-    for change in store.changes("manifest", "content"):
-        if change.before is None and change.address not in store.difference.sources:
-            yield Finding(
-                rule="manifest-available",
-                severity=Severity.DENY,
-                subject=str(change.address),
-                message="the registry does not hold this manifest and no file of the commit does",
-                place=store.place(change.address),
-                code="E_MANIFEST_MISSING",
-                fix="name its file, or register it first with 'reconciler registry manifest register'",
-            )
-
-
-def yanked_exists(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """Only a version that the registry holds, or gets now, can be yanked."""
-    for change in store.changes("tag", "yanked"):
-        wish = store.difference.declarations.get(change.address)
-        live = store.difference.observed.get(change.address, NOTHING)
-        if change.after is not None and "manifest" not in {*live, *(wish.slots if wish else ())}:
-            yield Finding(
-                rule="yanked-exists",
-                severity=Severity.DENY,
-                subject=str(change.address),
-                message="the version is to be yanked, and the registry does not hold it",
-                place=store.place(change.address),
-                code="E_TAG_MISSING",
-                fix="name its manifest, or drop the line",
-            )
-
-
-def dataset_published(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """What becomes discoverable must be in the store, or must come from a source."""
-    for change in store.changes("dataset", "artifact"):
-        if change.before is None and change.address not in store.difference.sources:
-            yield Finding(
-                rule="dataset-published",
-                severity=Severity.DENY,
-                subject=str(change.address),
-                message="the dataset was never published to this store and no source is given",
-                place=store.place(change.address),
-                code="E_NOT_PUBLISHED",
-                fix="add 'source:', or publish it first with 'reconciler dataset publish'",
-            )
-
-
-def source_reachable(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """A source that is needed must be readable where apply runs."""
-    for address in sorted(store.missing_sources):
-        yield Finding(
-            rule="source-reachable",
-            severity=Severity.WARN,
-            subject=str(address),
-            message=f"its source {store.difference.sources[address]} cannot be read here; apply will stop",
-            place=store.place(address),
-            code="E_SOURCE_MISSING",
-            fix="build it, or make the source reachable where apply runs",
-        )
-
-
-def alias_target(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
-    """No alias may name a dataset that the catalog does not list."""
-    hidden = {c.address.key: c.address for c in store.changes("dataset", "entry") if c.after is None}
-    if not hidden:
-        return
-    changes: dict[Address, list[Change]] = {}
-    for change in store.plan.changes:
-        if change.address.kind == "alias":
-            changes.setdefault(change.address, []).append(change)
-    for address, slots in store.difference.observed.items():
-        dataset = merged(slots, changes.get(address, ())).get("dataset")
-        if address.kind == "alias" and isinstance(dataset, str) and dataset in hidden:
-            yield Finding(
-                rule="alias-target",
-                severity=Severity.DENY,
-                subject=str(hidden[dataset]),
-                message=f"{address} points at it, so it cannot be rolled back",
-                place=store.place(hidden[dataset]),
-                code="E_ALIAS_TARGET",
-                fix="point latest at another dataset in the same change",
-            )
-
+from reconciler.policy import control, integrity, movement, order, promotion
+from reconciler.policy.budgets import DELETE, RETARGET, UPDATE, budget_rule
+from reconciler.policy.facts import Rule, each_store
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "removal-needs-tombstone": each_store(removal_needs_tombstone),
-        "empty-desired": each_store(empty_desired),
-        "artifact-immutable": each_store(artifact_immutable),
-        "dataset-published": each_store(dataset_published),
-        "tag-immutable": each_store(tag_immutable),
-        "manifest-available": each_store(manifest_available),
-        "yanked-exists": each_store(yanked_exists),
-        "source-reachable": each_store(source_reachable),
-        "alias-target": each_store(alias_target),
+        "removal-needs-tombstone": each_store(integrity.removal_needs_tombstone),
+        "empty-desired": each_store(integrity.empty_desired),
+        "artifact-immutable": each_store(integrity.artifact_immutable),
+        "dataset-published": each_store(integrity.dataset_published),
+        "tag-immutable": each_store(integrity.tag_immutable),
+        "manifest-available": each_store(integrity.manifest_available),
+        "yanked-exists": each_store(integrity.yanked_exists),
+        "source-reachable": each_store(integrity.source_reachable),
+        "promoted-in-manifest": each_store(promotion.promoted_in_manifest),
+        "promoted-in-pins": each_store(promotion.promoted_in_pins),
+        "promotion-append-only": each_store(promotion.promotion_append_only),
+        "environment-path": each_store(promotion.environment_path),
+        "federation-licence": each_store(promotion.federation_licence),
+        "federation-metadata": each_store(promotion.federation_metadata),
+        "alias-target": each_store(movement.alias_target),
+        "latest-monotonic": each_store(movement.latest_monotonic),
+        "latest-asserted": each_store(movement.latest_asserted),
+        "rollback-depth": each_store(movement.rollback_depth),
+        "rollback-target": each_store(movement.rollback_target),
+        "release-retention": each_store(movement.release_retention),
+        "last-release": each_store(movement.last_release),
+        "freeze-window": each_store(control.freeze_window),
+        "required-owners": each_store(control.required_owners),
+        "protected": each_store(control.protected),
+        "delete-budget": budget_rule(DELETE),
+        "update-budget": budget_rule(UPDATE),
+        "retarget-budget": budget_rule(RETARGET),
+        "order": each_store(order.safe_order),
     }
 )

@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -133,7 +134,7 @@ class LedgerFiles:
             closed = 2 * seq <= len(names)
             record = self._record(seq, previous, self._bytes(seq, "outcome") if closed else None)
             previous = record.outcome_sha
-            yield record
+            yield replace(record, closed_at=self._written_at(seq)) if closed else record
 
     def settle(self) -> None:
         """Make what stands in the ledger durable; who wrote the last record may have been killed before.
@@ -240,6 +241,12 @@ class LedgerFiles:
         return read_record(
             seq=seq, store=self._store, previous=previous, intent=intent, outcome=outcome, where=self._where
         )
+
+    def _written_at(self, seq: int) -> int:
+        """When an outcome was put, by the clock of the file system."""
+        with store_faults(self._where):
+            path = f"{LEDGER}/{file_name(seq, 'outcome')}"
+            return int(os.stat(path, dir_fd=self._root, follow_symlinks=False).st_mtime)
 
     def _bytes(self, seq: int, part: str) -> bytes | None:
         return read_file(self._root, f"{LEDGER}/{file_name(seq, part)}", _RECORD_LIMIT)

@@ -95,19 +95,19 @@ def test_apply_without_a_reviewed_plan_or_consent_writes_nothing(published: Repo
 
 
 def test_stale_plan_is_refused_before_the_first_write(applied: Repository) -> None:
-    applied.edit(HUMAN, "latest: 111/", "latest: 110/")
-    applied.commit("Step back")
+    applied.edit(HUMAN, "latest: 111/homo_sapiens/GRCh38", "latest: 111/mus_musculus/GRCm39")
+    applied.commit("Turn to mouse")
     applied.ok("plan", "--out", "plan.json")
     applied.ok(
         *("catalog", "latest-alias-update", "--store-root", "var/serving"),
-        *("--release", "111", "--species", "mus_musculus", "--assembly", "GRCm39"),
+        *("--release", "110", "--species", "mus_musculus", "--assembly", "GRCm39"),
     )
     before = applied.store()
     ran = applied.run("apply", "plan.json")
     assert (ran.code, applied.store()) == (5, before)
     assert ran.err.startswith(
         "E_PLAN_STALE serving/alias/latest: 'move alias latest' would change something else than was "
-        'reviewed: before.dataset: "111/homo_sapiens/GRCh38" became "111/mus_musculus/GRCm39"'
+        'reviewed: before.dataset: "111/homo_sapiens/GRCh38" became "110/mus_musculus/GRCm39"'
     )
 
 
@@ -122,8 +122,8 @@ def test_edited_plan_is_an_integrity_failure(published: Repository) -> None:
 
 
 def test_saved_plan_works_once_and_not_after_a_day(applied: Repository) -> None:
-    applied.edit(HUMAN, "latest: 111/", "latest: 110/")
-    applied.commit("Step back")
+    applied.edit(HUMAN, "latest: 111/homo_sapiens/GRCh38", "latest: 111/mus_musculus/GRCm39")
+    applied.commit("Turn to mouse")
     applied.ok("plan", "--out", "plan.json", SOURCE_DATE_EPOCH="1770000000")
     late = applied.run("apply", "plan.json", SOURCE_DATE_EPOCH=str(1770000000 + 86401))
     assert (late.code, late.err[:14]) == (5, "E_PLAN_EXPIRED")
@@ -410,7 +410,7 @@ def test_omitted_latest_is_not_moved_but_stays_bound_to_the_catalog(applied: Rep
 
 def test_worktree_is_planned_without_a_commit(published: Repository) -> None:
     published.ok("apply", "--yes")
-    published.edit(HUMAN, "latest: 111/", "latest: 110/")
+    published.edit(HUMAN, "latest: 111/homo_sapiens/GRCh38", "latest: 111/mus_musculus/GRCm39")
     assert published.ok("plan").out.startswith("nothing to do")
     assert "move alias" in published.ok("plan", "--worktree").out
 

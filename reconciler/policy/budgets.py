@@ -1,0 +1,137 @@
+"""Budgets: how much of what is live one plan may take away, change or point elsewhere.
+
+A create and an adoption are free. Everything else is counted by what happens to an address as a whole:
+it goes (*delete*: nobody finds it any more), it names something else (*retarget*), or the rest (*update*).
+Each kind of action has its own budget, absolute and in per cent, for each scope (one kind of thing in one
+store) and for all scopes together, because many small scopes add up and one small scope can be lost whole.
+
+Deletes that an `approved-deletes` exception names with their exact number are not counted. Nothing else
+raises a budget but the policy itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from reconciler.governance import Budget, ExceptionType, Guards
+from reconciler.model import Address, Finding, Place, Release, Severity, Shape
+from reconciler.policy.facts import Facts, Rule, StoreFacts
+from reconciler.policy.lines import Touched
+
+DELETE: Final = "delete"
+UPDATE: Final = "update"
+RETARGET: Final = "retarget"
+
+_EVERYWHERE: Final = "plan"
+_VERBS: Final[Mapping[str, str]] = {DELETE: "take away", UPDATE: "change", RETARGET: "move"}
+_CODES: Final[Mapping[str, str]] = {
+    DELETE: "E_DELETE_BUDGET",
+    UPDATE: "E_UPDATE_BUDGET",
+    RETARGET: "E_RETARGET_BUDGET",
+}
+
+
+def action_of(shape: Shape, address: Address, state: Touched) -> str | None:
+    """What happens to an address as a whole: delete, update or retarget; None for what is free."""
+    before, after = state
+    if shape.derived(address) or not visible(shape, address, before):
+        return None
+    if not visible(shape, address, after):
+        return DELETE
+    named, names = shape.pointer(address, before), shape.pointer(address, after)
+    if named is not None and names is not None:
+        return RETARGET if named.target != names.target else None
+    found, finds = shape.release(address, before), shape.release(address, after)
+    if found is None or finds is None:
+        return UPDATE if found is finds else _withdrawn(found)
+    return RETARGET if found.target != finds.target else UPDATE
+
+
+def _withdrawn(found: Release | None) -> str | None:
+    """A release that nobody finds any more was taken away; one that is found again is a create."""
+    return DELETE if found is not None else None
+
+
+def visible(shape: Shape, address: Address, slots: Mapping[str, object]) -> bool:
+    """Whether a thing is more than content that only garbage collection takes away."""
+    return any((address.kind, slot) not in shape.permanent for slot in slots)
+
+
+def counted(store: StoreFacts, action: str) -> list[Address]:
+    """The addresses of one store to which this action happens."""
+    shape = store.plan.shape
+    return [address for address, state in store.touched.items() if action_of(shape, address, state) == action]
+
+
+def allowance(budget: Budget, live: int) -> int:
+    """How many things of a scope a plan may act on: the larger of the number and the share."""
+    return max(budget.count, live * budget.percent // 100)
+
+
+def whole_allowance(budget: Budget, live: int) -> int | None:
+    """How many things of all scopes together; None where too few are live for a share to mean much."""
+    return live * budget.total_percent // 100 if live > budget.above else None
+
+
+def approved(guards: Guards, addresses: list[Address], now: int) -> frozenset[Address]:
+    """The deletes that exceptions in force approve, each by the exact number of its subject."""
+    found: set[Address] = set()
+    for exemption in guards.exceptions:
+        if exemption.type is ExceptionType.APPROVED_DELETES and now < exemption.expires:
+            subject = [address for address in addresses if exemption.covers(str(address))]
+            if len(subject) == exemption.count:
+                found.update(subject)
+    return frozenset(found)
+
+
+def budget_rule(action: str) -> Rule:
+    """The rule that keeps one kind of action within its budget."""
+
+    def rule(facts: Facts) -> Iterator[Finding]:
+        budget = facts.guards.budgets.get(action)
+        if budget is not None:
+            yield from _over(facts, action, budget)
+
+    return rule
+
+
+def _over(facts: Facts, action: str, budget: Budget) -> Iterator[Finding]:
+    acted = {store.name: counted(store, action) for store in facts.stores}
+    everything = [address for addresses in acted.values() for address in addresses]
+    excused = approved(facts.guards, everything, facts.now) if action == DELETE else frozenset()
+    total = 0
+    for store in facts.stores:
+        scopes = Counter(address.kind for address in acted[store.name] if address not in excused)
+        total += scopes.total()
+        for kind, number in sorted(scopes.items()):
+            live = store.live_counts.get(kind, 0)
+            if number > allowance(budget, live):
+                rest = [a for a in acted[store.name] if a.kind == kind and a not in excused]
+                sentence = f"the plan would {_VERBS[action]} {number} of {live}, {allowance(budget, live)}"
+                yield _finding(action, f"{store.name}/{kind}", sentence, _first(store, rest))
+    live = sum(sum(store.live_counts.values()) for store in facts.stores)
+    most = whole_allowance(budget, live)
+    if most is not None and total > most:
+        sentence = f"the plan would {_VERBS[action]} {total} of {live} in all scopes, {most}"
+        yield _finding(action, _EVERYWHERE, sentence, None)
+
+
+def _finding(action: str, subject: str, sentence: str, place: Place | None) -> Finding:
+    return Finding(
+        rule=f"{action}-budget",
+        severity=Severity.DENY,
+        subject=subject,
+        message=f"{sentence} are within the budget",
+        place=place,
+        code=_CODES[action],
+        fix="split the change, or have the exact number approved with an approved-deletes exception"
+        if action == DELETE
+        else "split the change, or raise the budget in the policy first",
+    )
+
+
+def _first(store: StoreFacts, addresses: list[Address]) -> Place | None:
+    places = (place for address in sorted(addresses) if (place := store.place(address)) is not None)
+    return next(places, None)

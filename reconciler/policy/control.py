@@ -1,0 +1,110 @@
+"""Rules about who may change what, and when: freezes, owners, protected things, withdrawn releases.
+
+They judge a plan by what people decided about it, not by what is in it. Nothing here reads a clock: the
+time is one of the facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from reconciler.governance import Freeze, Ownership
+from reconciler.model import Finding, Place, Severity
+from reconciler.policy.budgets import DELETE, RETARGET, action_of
+from reconciler.policy.calendar import closed_until, reopens, spoken
+from reconciler.policy.facts import Facts, StoreFacts
+
+
+def freeze_window(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """Nothing is applied to a store while one of its windows is closed, whatever other windows say."""
+    if not store.plan.steps and not store.plan.adopted:
+        return
+    freezes = [freeze for freeze in facts.guards.freezes if not freeze.stores or store.name in freeze.stores]
+    for freeze in freezes:
+        if closed_until(freeze, facts.now) is not None:
+            yield _frozen(freeze, store.name, reopens(freezes, facts.now) or facts.now)
+
+
+def _frozen(freeze: Freeze, store: str, opens: int) -> Finding:
+    return Finding(
+        rule="freeze-window",
+        severity=Severity.DENY,
+        subject=store,
+        message=f"the window '{freeze.name}' is closed ({freeze.reason}); "
+        f"it reopens at {spoken(opens, freeze.timezone)}",
+        place=freeze.place,
+        code="E_FREEZE",
+        fix="apply after that; what cannot wait needs a waiver with a reason and an expiry",
+    )
+
+
+def required_owners(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """A document below a path with owners says which of them answers for the change."""
+    if not facts.guards.owners:
+        return
+    for path in _documents(facts, store):
+        ownership = _ownership(facts.guards.owners, path)
+        meta = facts.desired.metas.get(path)
+        owner = meta.owner if meta else ""
+        if ownership is None or owner in ownership.owners:
+            continue
+        named = " or ".join(sorted(ownership.owners))
+        yield Finding(
+            rule="required-owners",
+            severity=Severity.DENY,
+            subject=path,
+            message=f"its owner is {owner or 'not named'}, and {ownership.pattern} belongs to {named}",
+            place=Place(path, 1, 1),
+            code="E_OWNERS",
+            fix=f"name the owner in 'meta:', one of {named}",
+        )
+
+
+def _documents(facts: Facts, store: StoreFacts) -> list[str]:
+    """The documents that a plan comes from, by path."""
+    paths = {wish.place.path for wish in store.difference.declarations.values()}
+    adopted = {address for address, _ in store.plan.adopted}
+    if adopted:
+        paths |= {w.place.path for w in facts.desired.of_store(store.name) if w.address in adopted}
+    return sorted(paths)
+
+
+def _ownership(owners: tuple[Ownership, ...], path: str) -> Ownership | None:
+    """Whose a path is: the last pattern that matches decides, as in a CODEOWNERS file."""
+    return next((one for one in reversed(owners) if _pattern(one.pattern).fullmatch(path)), None)
+
+
+@lru_cache(maxsize=256)
+def _pattern(text: str) -> re.Pattern[str]:
+    """A path, or a directory that ends in `/`; `*` stands for any characters."""
+    whole = ".*".join(re.escape(part) for part in text.split("*"))
+    return re.compile(f"{whole}.*" if text.endswith("/") else whole)
+
+
+def protected(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What the policy protects is neither taken away nor pointed elsewhere."""
+    if not facts.guards.protected:
+        return
+    for address, state in store.touched.items():
+        if action_of(store.plan.shape, address, state) not in {DELETE, RETARGET}:
+            continue
+        pattern = next((one for one in facts.guards.protected if covers(one, str(address))), None)
+        if pattern is not None:
+            yield Finding(
+                rule="protected",
+                severity=Severity.DENY,
+                subject=str(address),
+                message=f"the policy protects {pattern}; the plan would take it away or point it elsewhere",
+                place=store.place(address),
+                code="E_PROTECTED",
+                fix="leave it, or take it off the policy's 'protected:' first, in a change of its own",
+            )
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Whether an address is what a pattern names, lies in it, or begins with what stands before its `*`."""
+    if pattern.endswith("*"):
+        return subject.startswith(pattern[:-1])
+    return subject == pattern or subject.startswith(f"{pattern}/")

@@ -1,0 +1,159 @@
+"""Rules about what becomes discoverable: a dataset that was listed, pinned, tried elsewhere, never withdrawn.
+
+They judge the releases that readers find after a plan and did not find before it. Nothing here knows a
+kind of store, but for the files under `ops/`, which name datasets by id (contract 5.1, 5.4, 5.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from reconciler.model import NOTHING, Address, Finding, Release, Severity
+from reconciler.policy.facts import Facts, StoreFacts, Terms, Upstream
+
+_MANIFEST = "ops/datasets/manifest.json"
+_PINS = "ops/inventory/pins.yaml"
+
+
+def promoted_in_manifest(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """Nobody can find a dataset that this repository does not know how to make again (contract 5.1)."""
+    if facts.guards.governance.promotion.in_manifest:
+        yield from _not_among(
+            store, facts.manifest_ids, "promoted-in-manifest", "E_PROMOTION_MANIFEST", _MANIFEST
+        )
+
+
+def promoted_in_pins(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """Nobody can find a dataset that garbage collection might take away (contract 5.1)."""
+    if facts.guards.governance.promotion.in_pins:
+        yield from _not_among(store, facts.pins.datasets, "promoted-in-pins", "E_PROMOTION_PINS", _PINS)
+
+
+def _not_among(store: StoreFacts, ids: frozenset[str], rule: str, code: str, path: str) -> Iterator[Finding]:
+    for address, _ in store.appearing:
+        if address.kind == "dataset" and address.key not in ids:
+            yield Finding(
+                rule=rule,
+                severity=Severity.DENY,
+                subject=str(address),
+                message=f"it is to be promoted, and {path} does not name it",
+                place=store.place(address),
+                code=code,
+                fix=f"add {address.key} to {path} in the same change",
+            )
+
+
+def promotion_append_only(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """A release that went and returns is the one that went: its bytes are never replaced behind a gap."""
+    if not facts.guards.governance.promotion.append_only:
+        return
+    identity = store.plan.shape.permanent | store.plan.shape.retained
+    for address, _ in store.appearing:
+        recorded = store.inventory.recorded.get(address) or store.formerly.get(address, NOTHING)
+        after = store.touched[address].after
+        for slot, old in recorded.items():
+            if (address.kind, slot) in identity and after.get(slot, old) != old:
+                yield Finding(
+                    rule="promotion-append-only",
+                    severity=Severity.DENY,
+                    subject=str(address),
+                    message=f"the ledger recorded it as {old}, and it cannot return as {after[slot]}",
+                    place=store.place(address),
+                    code="E_APPEND_ONLY",
+                    fix="promote the new bytes under a new release",
+                )
+
+
+def environment_path(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What is promoted stood in the store before this one, with the same bytes, for as long as was asked."""
+    if store.upstream is None:
+        return
+    source = str(store.plan.config.settings.get("promotesFrom", ""))
+    soak = facts.guards.soak.get(store.name, 0)
+    for address, release in store.appearing:
+        above = store.upstream.get(address)
+        found = None if above is None else store.plan.shape.release(address, above.slots)
+        problem = _not_found(release, found, source)
+        if problem is None and above is not None and soak:
+            problem = _too_early(above, soak, facts.now, source)
+        if problem is not None:
+            yield Finding(
+                rule="environment-path",
+                severity=Severity.DENY,
+                subject=str(address),
+                message=problem[1],
+                place=store.place(address),
+                code=problem[0],
+                fix=problem[2],
+            )
+
+
+def _not_found(release: Release, found: Release | None, source: str) -> tuple[str, str, str] | None:
+    fix = f"promote it in {source} first"
+    if found is None:
+        return "E_ENVIRONMENT_PATH", f"it is not discoverable in {source}, which comes first", fix
+    if found.digest != release.digest:
+        message = f"{source} holds {found.digest or 'something that was not read'}, not {release.digest}"
+        return "E_ENVIRONMENT_PATH", message, fix
+    return None
+
+
+def _too_early(above: Upstream, soak: int, now: int, source: str) -> tuple[str, str, str] | None:
+    if above.since is None:
+        message = f"the ledger of {source} does not say since when it is discoverable there"
+        return "E_SOAK", message, f"declare it for {source} and apply that"
+    ready = above.since + soak
+    if now >= ready:
+        return None
+    moment = f"{datetime.fromtimestamp(ready, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    message = f"it must stand in {source} for {soak} seconds, which is so from {moment} on"
+    return "E_SOAK", message, "wait, and plan again"
+
+
+def federation_licence(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """Nothing becomes public without a licence, and only under one that the policy names."""
+    allowed = facts.guards.federation_licenses
+    for address in _public(store):
+        licence = facts.terms.get(address, _NO_TERMS).license
+        if licence and (not allowed or licence in allowed):
+            continue
+        yield Finding(
+            rule="federation-licence",
+            severity=Severity.DENY,
+            subject=str(address),
+            message=f"{licence} is not a licence that the policy allows"
+            if licence
+            else "it names no licence",
+            place=store.place(address),
+            code="E_LICENCE",
+            fix=f"license: one of {', '.join(sorted(allowed))}" if allowed else "add 'license:'",
+        )
+
+
+def federation_metadata(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What becomes public says of itself what the policy asks for."""
+    for address in _public(store):
+        missing = facts.guards.federation_metadata - facts.terms.get(address, _NO_TERMS).metadata
+        if missing:
+            yield Finding(
+                rule="federation-metadata",
+                severity=Severity.DENY,
+                subject=str(address),
+                message=f"its metadata lacks {', '.join(sorted(missing))}",
+                place=store.place(address),
+                code="E_METADATA",
+                fix="add it under 'metadata:'",
+            )
+
+
+_NO_TERMS = Terms()
+
+
+def _public(store: StoreFacts) -> Iterator[Address]:
+    """The entries that the plan adds to a federated account."""
+    if store.plan.config.kind != "atproto":
+        return
+    for address, (before, after) in store.touched.items():
+        if address.kind == "entry" and after and not before:
+            yield address
