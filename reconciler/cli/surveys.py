@@ -26,13 +26,19 @@ from reconciler.policy.lines import lines_touched
 from reconciler.stores.port import Store
 
 
-def surveyed(facts: StoreFacts, store: Store, above: Callable[[str], Store]) -> StoreFacts:
+def surveyed(
+    facts: StoreFacts,
+    store: Store,
+    above: Callable[[str], Store],
+    records: Callable[[Store], Iterable[Record]] = lambda store: store.history(),
+) -> StoreFacts:
     """The facts of one store with everything that its rules may ask for.
 
     Args:
         facts: with the plan, the difference and the inventory.
         store: the open store.
         above: opens the store of a name, to read; asked only where something is promoted.
+        records: gives a store's ledger; nothing where a snapshot stands in for the store.
 
     Raises:
         Unavailable: one of the stores cannot be read.
@@ -46,8 +52,8 @@ def surveyed(facts: StoreFacts, store: Store, above: Callable[[str], Store]) -> 
     return replace(
         facts,
         unsound=_unsound(facts, store),
-        formerly=_formerly(store.history(), gone) if gone else {},
-        upstream=_upstream(facts, appearing, above(source), source) if source and appearing else None,
+        formerly=_formerly(records(store), gone) if gone else {},
+        upstream=_upstream(facts, appearing, above(source), records) if source and appearing else None,
     )
 
 
@@ -102,16 +108,19 @@ def _formerly(records: Iterable[Record], addresses: frozenset[Address]) -> Mappi
 
 
 def _upstream(
-    facts: StoreFacts, addresses: frozenset[Address], store: Store, source: str
+    facts: StoreFacts,
+    addresses: frozenset[Address],
+    store: Store,
+    records: Callable[[Store], Iterable[Record]],
 ) -> Mapping[Address, Upstream]:
     """What the store before this one holds of some addresses, under the addresses of this one."""
-    names = {address._replace(store=source): address for address in addresses}
+    names = {address._replace(store=store.config.name): address for address in addresses}
     seen = {
         sight.address: sight.slots
         for sight in store.snapshot(Selection(addresses=frozenset(names), depth=Depth.MANIFESTS))
         if not sight.problems
     }
-    since = _since(facts.plan.shape, store.history(), frozenset(seen))
+    since = _since(facts.plan.shape, records(store), frozenset(seen))
     return {
         names[address]: Upstream(slots=slots, since=since.get(address)) for address, slots in seen.items()
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -183,7 +183,7 @@ class Workspace:
                 inventory=one.inventory,
                 missing_sources=frozenset(self._missing_sources(part)),
             )
-            facts.append(surveyed(known, one.store, self._above))
+            facts.append(surveyed(known, one.store, self._above, self._records))
         guards = self.protected.guards
         judged = Facts(
             desired=self.desired,
@@ -231,7 +231,11 @@ class Workspace:
 
     def _above(self, name: str) -> Store:
         """The store that another one's `promotesFrom` names, to read."""
-        return self.opened(_located(self.desired.stores[name])).store
+        return self.opened(_located(self.desired.stores[name], self.live)).store
+
+    def _records(self, store: Store) -> Iterable[Record]:
+        """A store's ledger; a snapshot holds none, so a plan from one asks nothing of it."""
+        return () if self.live else store.history()
 
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:

@@ -17,7 +17,7 @@ from typing import Final
 
 from reconciler.governance import Budget, ExceptionType, Guards
 from reconciler.model import Address, Finding, Place, Release, Severity, Shape
-from reconciler.policy.facts import Facts, Rule, StoreFacts
+from reconciler.policy.facts import Facts, StoreFacts
 from reconciler.policy.lines import Touched
 
 DELETE: Final = "delete"
@@ -86,18 +86,25 @@ def approved(guards: Guards, addresses: list[Address], now: int) -> frozenset[Ad
     return frozenset(found)
 
 
-def budget_rule(action: str) -> Rule:
-    """The rule that keeps one kind of action within its budget."""
-
-    def rule(facts: Facts) -> Iterator[Finding]:
-        budget = facts.guards.budgets.get(action)
-        if budget is not None:
-            yield from _over(facts, action, budget)
-
-    return rule
+def delete_budget(facts: Facts) -> Iterator[Finding]:
+    """A plan takes no more away than its budget, unless somebody approved the exact number."""
+    return _over(facts, DELETE)
 
 
-def _over(facts: Facts, action: str, budget: Budget) -> Iterator[Finding]:
+def update_budget(facts: Facts) -> Iterator[Finding]:
+    """A plan changes no more of what is live than its budget."""
+    return _over(facts, UPDATE)
+
+
+def retarget_budget(facts: Facts) -> Iterator[Finding]:
+    """A plan points no more names elsewhere than its budget."""
+    return _over(facts, RETARGET)
+
+
+def _over(facts: Facts, action: str) -> Iterator[Finding]:
+    budget = facts.guards.budgets.get(action)
+    if budget is None:
+        return
     acted = {store.name: counted(store, action) for store in facts.stores}
     everything = [address for addresses in acted.values() for address in addresses]
     excused = approved(facts.guards, everything, facts.now) if action == DELETE else frozenset()

@@ -51,9 +51,10 @@ def promotion_append_only(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     identity = store.plan.shape.permanent | store.plan.shape.retained
     for address, _ in store.appearing:
         recorded = store.inventory.recorded.get(address) or store.formerly.get(address, NOTHING)
-        after = store.touched[address].after
+        before, after = store.touched[address]
         for slot, old in recorded.items():
-            if (address.kind, slot) in identity and after.get(slot, old) != old:
+            returns = (address.kind, slot) in identity and slot not in before
+            if returns and after.get(slot, old) != old:
                 yield Finding(
                     rule="promotion-append-only",
                     severity=Severity.DENY,

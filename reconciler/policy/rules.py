@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from reconciler.policy import control, integrity, movement, order, promotion
-from reconciler.policy.budgets import DELETE, RETARGET, UPDATE, budget_rule
+from reconciler.policy import budgets, control, integrity, movement, order, promotion
 from reconciler.policy.facts import Rule, each_store
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -40,9 +39,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "freeze-window": each_store(control.freeze_window),
         "required-owners": each_store(control.required_owners),
         "protected": each_store(control.protected),
-        "delete-budget": budget_rule(DELETE),
-        "update-budget": budget_rule(UPDATE),
-        "retarget-budget": budget_rule(RETARGET),
+        "delete-budget": budgets.delete_budget,
+        "update-budget": budgets.update_budget,
+        "retarget-budget": budgets.retarget_budget,
         "order": each_store(order.safe_order),
     }
 )

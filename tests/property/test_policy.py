@@ -209,9 +209,9 @@ def test_findings_do_not_depend_on_the_order_of_what_is_known(scene: Scene) -> N
     [store] = scene.facts.stores
     backwards = replace(
         store,
-        survey=dict(reversed(store.survey.items())),
-        live_counts=dict(reversed(store.live_counts.items())),
-        editions=dict(reversed(store.editions.items())),
+        survey=dict(reversed(list(store.survey.items()))),
+        live_counts=dict(reversed(list(store.live_counts.items()))),
+        editions=dict(reversed(list(store.editions.items()))),
     )
     assert evaluate(replace(scene.facts, stores=(backwards,))) == scene.plan.findings
 
@@ -249,9 +249,9 @@ def _readable(harness: MemoryHarness, steps: Sequence[Step]) -> bool:
         for change in step.changes:
             slots = {**live.get(change.address, NOTHING), change.slot: change.after}
             live[change.address] = {slot: value for slot, value in slots.items() if value is not None}
-        for address, slots in live.items():
-            named = slots.get("dataset")
-            if address.kind == "dataset" and "entry" in slots and "artifact" not in slots:
+        for address, held in live.items():
+            named = held.get("dataset")
+            if address.kind == "dataset" and "entry" in held and "artifact" not in held:
                 return False
             if named and "entry" not in live.get(Address("m", "dataset", str(named)), NOTHING):
                 return False

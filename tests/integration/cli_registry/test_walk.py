@@ -121,7 +121,7 @@ def test_an_emptied_document_is_denied(repository: Repository) -> None:
     repository.ok("apply", "--yes")
     declare(repository, "removed: [{version: 1.9.0, reason: x}, {version: 1.10.0, reason: x}]\n")
 
-    assert denied(repository) == ["E_EMPTY_DESIRED"]
+    assert denied(repository) == ["E_EMPTY_DESIRED", "E_LAST_RELEASE"]
 
 
 def test_a_version_that_would_move_is_denied(repository: Repository) -> None:
@@ -219,7 +219,8 @@ def test_an_assertion_that_an_unmanaged_version_breaks_stops_the_whole_apply(fil
 
     ran = filled.run("apply", "--yes")
 
-    assert (ran.code, ran.err.split()[0]) == (6, "E_LATEST_DERIVED")
+    assert (ran.code, ran.err.split()[0]) == (4, "E_LATEST_DERIVED")
+    assert "the versions make it ethereum/mainnet@3.0.0" in ran.err
     assert "2.0.0" not in tags(filled)
 
 
