@@ -36,6 +36,7 @@ from reconciler.model import (
     merged,
 )
 from reconciler.plan import by_address
+from reconciler.policy.budgets import visible
 from reconciler.policy.facts import Facts, StoreFacts
 
 _FIX = "report this as a bug; nothing was written"
@@ -117,18 +118,16 @@ def _problems_of(store: StoreFacts) -> Iterator[tuple[str, Address, str]]:
         walk.state.setdefault(address, NOTHING)
     removed = ""
     for step in steps:
+        moves = [address for address in by_address(step.changes) if not shape.derived(address)]
+        there = {address for address in moves if visible(shape, address, walk.state[address])}
         yield from ((step.id, address, message) for address, message in walk.do(step.changes))
-        goes = [_takes_away(change, shape) for change in step.changes]
-        if removed and not all(goes):
-            address = step.changes[goes.index(False)].address
-            yield step.id, address, f"something was made, although '{removed}' had taken something away"
-        if goes and all(goes):
+        left = {address for address in moves if visible(shape, address, walk.state[address])}
+        if removed and left - there:
+            message = f"something was made, although '{removed}' had taken something away"
+            yield step.id, min(left - there), message
+        if there - left and not left - there:
             removed = step.id
     yield from _unfollowed(steps)
-
-
-def _takes_away(change: Change, shape: Shape) -> bool:
-    return change.after is None or (shape.derived(change.address) and change.before is not None)
 
 
 def _unfollowed(steps: Sequence[Step]) -> Iterator[tuple[str, Address, str]]:

@@ -71,8 +71,18 @@ def test_alias_before_its_entry_is_found() -> None:
 
 
 def test_roll_back_before_the_alias_moved_is_found() -> None:
-    found = said("order", whole(arranged(down(), "roll", "move")))
-    assert found == [("deny", "m/alias/latest", "E_ORDER"), ("deny", "m/alias/latest", "E_ORDER")]
+    facts = whole(arranged(down(), "roll", "move"))
+    assert said("order", facts) == [("deny", "m/alias/latest", "E_ORDER")]
+
+
+def test_removal_before_a_create_is_found() -> None:
+    store = live([human(110), human(111)], human(111))
+    facts = facts_of(store, [gone(human(110)), listed(human(111)), listed(human(112)), latest(human(112))])
+    turned = arranged(facts, "roll", "publish", "promote", "move")
+    assert only("order", whole(turned)).message == (
+        "after 'publish 112/homo_sapiens/GRCh38' something was made, "
+        "although 'roll back' had taken something away"
+    )
 
 
 def test_step_before_one_that_it_follows_is_found() -> None:
