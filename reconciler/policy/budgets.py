@@ -78,11 +78,10 @@ def whole_allowance(budget: Budget, live: int) -> int | None:
 def approved(guards: Guards, addresses: list[Address], now: int) -> frozenset[Address]:
     """The deletes that exceptions in force approve, each by the exact number of its subject."""
     found: set[Address] = set()
-    for exemption in guards.exceptions:
-        if exemption.type is ExceptionType.APPROVED_DELETES and now < exemption.expires:
-            subject = [address for address in addresses if exemption.covers(str(address))]
-            if len(subject) == exemption.count:
-                found.update(subject)
+    for exemption in guards.in_force(ExceptionType.APPROVED_DELETES, now):
+        subject = [address for address in addresses if exemption.covers(str(address))]
+        if len(subject) == exemption.count:
+            found.update(subject)
     return frozenset(found)
 
 

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.governance import ExceptionType, Exemption, instant
-from reconciler.model import Address, Change, Finding, Severity
+from reconciler.model import Address, Finding, Severity
+from reconciler.policy.budgets import DELETE, counted
 from reconciler.policy.facts import Facts
 
 _FOR: Final[Mapping[ExceptionType, frozenset[str]]] = MappingProxyType(
@@ -80,20 +81,12 @@ def about_exceptions(facts: Facts, used: frozenset[Exemption]) -> Iterator[Findi
 
 def _approved(facts: Facts) -> frozenset[Exemption]:
     """The approvals whose exact number of deletes this plan has."""
-    gone = [address for store in facts.stores for address in deleted(store.plan.changes)]
+    gone = [address for store in facts.stores for address in counted(store, DELETE)]
     return frozenset(
         one
         for one in facts.guards.in_force(ExceptionType.APPROVED_DELETES, facts.now)
         if sum(one.covers(str(address)) for address in gone) == one.count
     )
-
-
-def deleted(changes: Iterable[Change]) -> list[Address]:
-    """The addresses of which only something goes."""
-    going: dict[Address, bool] = {}
-    for change in changes:
-        going[change.address] = going.get(change.address, True) and change.after is None
-    return [address for address, only in going.items() if only]
 
 
 def _holding(one: Exemption, kept: Sequence[Address]) -> Finding:

@@ -80,8 +80,7 @@ def test_removal_before_a_create_is_found() -> None:
     facts = facts_of(store, [gone(human(110)), listed(human(111)), listed(human(112)), latest(human(112))])
     turned = arranged(facts, "roll", "publish", "promote", "move")
     assert only("order", whole(turned)).message == (
-        "after 'publish 112/homo_sapiens/GRCh38' something was made, "
-        "although 'roll back' had taken something away"
+        "after 'promote' something was made, although 'roll back' had taken something away"
     )
 
 
