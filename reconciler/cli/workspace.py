@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from reconciler import __version__
 from reconciler.cli.files import Standing, standing
+from reconciler.cli.pinned import listed
 from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import surveyed
 from reconciler.diff import Difference, difference
@@ -185,12 +186,13 @@ class Workspace:
             )
             facts.append(surveyed(known, one.store, self._above, self._records))
         guards = self.protected.guards
+        pins, manifest_ids = listed(self.tree, self.pins, guards.governance.promotion)
         judged = Facts(
             desired=self.desired,
             guards=guards,
             stores=tuple(facts),
-            pins=self.pins,
-            manifest_ids=frozenset(),
+            pins=pins,
+            manifest_ids=manifest_ids,
             now=self.now,
         )
         return Plan(

@@ -33,12 +33,17 @@ def protected(applied: Repository) -> Repository:
 
 def missing_source(repository: Repository) -> None:
     """Declare a dataset whose source is not there: a warning, or a denial where the policy says so."""
+    zebrafish = "110/danio_rerio/GRCz11"
     repository.edit(
         "desired/catalogs/human.yaml",
         "latest:",
-        '  - {id: 112/homo_sapiens/GRCh38, manifest: "sha256:'
-        + "a" * 64
-        + '", source: builds/none}\nlatest:',
+        f'  - {{id: {zebrafish}, manifest: "{NEW}", source: builds/none}}\nlatest:',
+    )
+    repository.edit("ops/inventory/pins.yaml", "dataset_ids:\n", f'dataset_ids:\n  - "{zebrafish}"\n')
+    repository.edit(
+        "ops/datasets/manifest.json",
+        '"datasets": [\n',
+        f'"datasets": [\n{{"name": "fish", "id": "{zebrafish}", "kind": "real"}},\n',
     )
 
 
