@@ -93,7 +93,7 @@ def reader(tmp_path: Path) -> Path:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout of what `make reconcile` needs."""
-    place = repository_with(tmp_path, "desired", "examples", "ops/datasets", "tools")
+    place = repository_with(tmp_path, "desired", "examples", "ops", "tools")
     commit(place)
     return place
 
