@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -79,3 +80,42 @@ def replace_file(path: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise Unavailable.of("E_IO", f"cannot be written: {error.strerror}", path=str(path)) from error
+
+
+def new_files(root: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that must not be there yet; each appears whole, and none goes through a link.
+
+    Args:
+        root: the directory that the paths start from.
+        files: bytes by relative path.
+
+    Raises:
+        InvalidInput: E_FILE_EXISTS, one of them is there; E_TREE_MODE, a directory on the way is a link.
+        Unavailable: E_IO, one cannot be written; those before it stay.
+    """
+    for path in files:
+        _refuse_taken(root, path)
+    for path, data in files.items():
+        place = root / path
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable.of("E_IO", f"cannot be made: {error.strerror}", path=path) from error
+        replace_file(place, data)
+
+
+def _refuse_taken(root: Path, path: str) -> None:
+    place = root
+    for part in Path(path).parts:
+        place /= part
+        if place.is_symlink():
+            raise InvalidInput.of(
+                "E_TREE_MODE", "a symbolic link is not allowed here", path=path, fix="name another directory"
+            )
+    if standing(place) is not Standing.MISSING:
+        raise InvalidInput.of(
+            "E_FILE_EXISTS",
+            "the file is there already; nothing is ever overwritten",
+            path=path,
+            fix="move it away, or choose another place",
+        )
