@@ -23,6 +23,7 @@ from reconciler.cli.console import Console, open_streams
 from reconciler.errors import Exit, InvalidInput, Problem, ReconcilerError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("reconciler.cli.init", "write the files of a new repository"),
     "validate": ("reconciler.cli.validate", "check the desired state; nothing is read from a store"),
     "plan": ("reconciler.cli.plan", "show what apply would do"),
     "apply": ("reconciler.cli.apply", "do what the plan says, and record it"),

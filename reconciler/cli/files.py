@@ -82,29 +82,35 @@ def replace_file(path: Path, data: bytes) -> None:
         raise Unavailable.of("E_IO", f"cannot be written: {error.strerror}", path=str(path)) from error
 
 
-def new_files(root: Path, files: Mapping[str, bytes]) -> None:
+def new_files(root: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write files that must not be there yet; each appears whole, and none goes through a link.
+
+    A file that is there with these very bytes is left: a run that was stopped halfway can be repeated.
 
     Args:
         root: the directory that the paths start from.
         files: bytes by relative path.
 
+    Returns:
+        the paths that were written.
+
     Raises:
-        InvalidInput: E_FILE_EXISTS, one of them is there; E_TREE_MODE, a directory on the way is a link.
-        Unavailable: E_IO, one cannot be written; those before it stay.
+        InvalidInput: E_FILE_EXISTS, one of them is there with other bytes; E_TREE_MODE, a link is on the way.
+        Unavailable: E_IO, one cannot be read or written; those before it stay.
     """
-    for path in files:
-        _refuse_taken(root, path)
-    for path, data in files.items():
+    missing = [path for path, data in files.items() if not _there(root, path, data)]
+    for path in missing:
         place = root / path
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Unavailable.of("E_IO", f"cannot be made: {error.strerror}", path=path) from error
-        replace_file(place, data)
+        replace_file(place, files[path])
+    return tuple(missing)
 
 
-def _refuse_taken(root: Path, path: str) -> None:
+def _there(root: Path, path: str, data: bytes) -> bool:
+    """Whether a file is there with these bytes; anything else that has its name is refused."""
     place = root
     for part in Path(path).parts:
         place /= part
@@ -112,10 +118,14 @@ def _refuse_taken(root: Path, path: str) -> None:
             raise InvalidInput.of(
                 "E_TREE_MODE", "a symbolic link is not allowed here", path=path, fix="name another directory"
             )
-    if standing(place) is not Standing.MISSING:
-        raise InvalidInput.of(
-            "E_FILE_EXISTS",
-            "the file is there already; nothing is ever overwritten",
-            path=path,
-            fix="move it away, or choose another place",
-        )
+    there = standing(place)
+    if there is Standing.MISSING:
+        return False
+    if there is Standing.FILE and read_file(place, limit=max(len(data), place.stat().st_size)) == data:
+        return True
+    raise InvalidInput.of(
+        "E_FILE_EXISTS",
+        "the file is there already; nothing is ever overwritten",
+        path=path,
+        fix="move it away, or choose another place",
+    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from tests.integration.cli_registry.conftest import D1, D2, H1, STORE
-from tests.integration.cli_registry.conftest import filled as filled
-from tests.integration.cli_registry.conftest import repository as repository
 from tests.integration.gitops.conftest import Repository
 
 DATASET = f"""# What store registry held when 'reconciler import' looked.
@@ -36,8 +34,12 @@ def test_links_dev_and_yanked_versions_are_declared_as_they_are(filled: Reposito
 
     files = filled.ok("import", *STORE, "--output", "json").document["files"]
 
-    assert [file["text"].split("name: ")[1] for file in files] == [
-        f'mainnet\nversions:\n  "1.10.0": {{manifest: "{D2}", yanked: true}}\n'
-        f'  "1.9.0": {{manifest: "{D1}"}}\n',
-        f'sepolia\nlinks:\n  - "{D1}"\n',
+    assert [file["text"].split("name: ")[1].splitlines() for file in files] == [
+        [
+            "mainnet",
+            "versions:",
+            f'  "1.10.0": {{manifest: "{D2}", yanked: true}}',
+            f'  "1.9.0": {{manifest: "{D1}"}}',
+        ],
+        ["sepolia", "links:", f'  - "{D1}"'],
     ]

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
+from tests.integration.command_line import PROJECT
 from tests.integration.gitops.conftest import Repository
-from tests.integration.gitops.conftest import applied as applied
-from tests.integration.gitops.conftest import published as published
-from tests.integration.gitops.conftest import repository as repository
 
-CATALOG = """# What store serving held when 'reconciler import' looked.
-apiVersion: reconciler/v1
-kind: Catalog
-store: serving
-datasets:
-  - {id: 110/homo_sapiens/GRCh38, manifest: "sha256:6f36f030686d35e5ef6b540158fbd15721769e4766be7d4b8d4d39507ba22c62"}
-  - {id: 110/mus_musculus/GRCm39, manifest: "sha256:5e24a924c589ff68d144ed58235c8b4237394c01b67b5de87a76b6fa9531fed7"}
-  - {id: 111/homo_sapiens/GRCh38, manifest: "sha256:4f0a4b3ed561dd7d9a38721b939cb0e00e157798d30919cd65ad822abcc6b713"}
-  - {id: 111/mus_musculus/GRCm39, manifest: "sha256:eff1dad9c416f44a238d0655887a28ec2445c5c1d1355770b9ed4ac93ba88fce"}
-latest: 111/homo_sapiens/GRCh38
-"""
+CATALOG = (PROJECT / "tests/golden/imported_catalog.yaml").read_text()
+
 
 def undeclared(repository: Repository) -> Repository:
     """The same store, as somebody finds it who has no document for it yet."""
