@@ -41,14 +41,15 @@ plan)
     shift 4
     mkdir -p "$out" || exit 10
     "$RECONCILER" plan --base "$base" --ref "$head" --out "$out/plan.json" "$@" \
-        --output markdown --also "json=$out/plan.all.json" --also "sarif=$out/plan.sarif" \
+        --output markdown --also "sarif=$out/plan.sarif" \
         >"$out/comment.md" 2>"$out/errors.txt"
     code=$?
     cat "$out/errors.txt" >&2
     if [ -s "$out/comment.md" ]; then
-        sed -n 's/.*"intent": *"\(sha256:[0-9a-f]\{64\}\)".*/\1/p;q' "$out/plan.all.json" >"$out/intent"
+        sed -n 's/^<!-- body [^ ]* intent \(sha256:[0-9a-f]\{64\}\) -->$/\1/p' "$out/comment.md" | head -n 1 >"$out/intent"
     else
         refusal "$code" "$out/errors.txt" "$out/comment.md"
+        "$RECONCILER" validate --ref "$head" --output sarif >"$out/plan.sarif" 2>/dev/null || true
     fi
     exit "$code"
     ;;

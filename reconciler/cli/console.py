@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from reconciler import __version__
+from reconciler.cli.files import replace_file
 from reconciler.errors import Problem, Unavailable
 
 _COLOURS = {"  + ": "\x1b[32m", "  - ": "\x1b[31m", "  ~ ": "\x1b[33m"}
@@ -50,11 +51,12 @@ def open_streams() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
-    """The terminal, or what stands in for it."""
+    """The terminal, or what stands in for it; `also` lists further forms of the answer and their files."""
 
     output: str
     out: TextIO
     err: TextIO
+    also: tuple[tuple[str, Path], ...] = ()
 
     @property
     def interactive(self) -> bool:
@@ -68,15 +70,21 @@ class Console:
         markdown: Callable[[], str] | None = None,
         sarif: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        """Print the command's answer in the chosen format; only that form is built."""
-        if self.output == "json":
-            self._document(document() if callable(document) else document)
-        elif self.output == "sarif" and sarif:
-            self._document(sarif())
-        elif self.output == "markdown":
-            self._write(markdown() if markdown else "```\n" + text() + "\n```")
-        else:
-            self._write(self._coloured(text()))
+        """Print the command's answer in the chosen format, and write it in those of `also`.
+
+        Only the forms that are asked for are built.
+        """
+        forms: dict[str, Callable[[], str]] = {
+            "json": lambda: _one_line(document() if callable(document) else document),
+            "markdown": markdown or (lambda: "```\n" + text() + "\n```"),
+            "text": text,
+        }
+        if sarif is not None:
+            forms["sarif"] = lambda: _one_line(sarif())
+        for form, path in self.also:
+            replace_file(path, (forms[form]().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+        shown = forms.get(self.output, text)()
+        self._write(self._coloured(shown) if self.output == "text" else shown)
 
     def raw(self, data: bytes) -> None:
         """Print bytes exactly as they are."""
@@ -90,17 +98,15 @@ class Console:
     def problems(self, problems: tuple[Problem, ...]) -> None:
         """Report what is wrong."""
         if self.output == "json":
-            import json  # noqa: PLC0415 - not needed for the other formats
-
             document = {"schema": ERRORS_SCHEMA, "errors": [problem.to_json() for problem in problems]}
-            self._tell(json.dumps(document, ensure_ascii=True))
+            self._tell(_one_line(document))
         else:
             for problem in problems:
                 self._tell(str(problem))
         if self.output == "sarif":
             from reconciler.render.sarif import problems_sarif  # noqa: PLC0415 - as above
 
-            self._document(problems_sarif(problems, version=__version__))
+            self._write(_one_line(problems_sarif(problems, version=__version__)))
 
     def confirmed(self, question: str) -> bool:
         """Ask a person; only `yes` is yes."""
@@ -111,11 +117,6 @@ class Console:
     def finish(self) -> None:
         """Send what was printed past this console on its way."""
         self._write("")
-
-    def _document(self, document: Mapping[str, Any]) -> None:
-        import json  # noqa: PLC0415 - not needed for the other formats
-
-        self._write(json.dumps(document, ensure_ascii=True))
 
     def _tell(self, line: str) -> None:
         try:
@@ -148,6 +149,13 @@ class Console:
             f"{_COLOURS[line[:4]]}{line}{_RESET}" if line[:4] in _COLOURS else line
             for line in text.split("\n")
         )
+
+
+def _one_line(document: Mapping[str, Any]) -> str:
+    """A document as one line of JSON."""
+    import json  # noqa: PLC0415 - not needed for the other formats
+
+    return json.dumps(document, ensure_ascii=True)
 
 
 def _silence(stream: TextIO) -> None:

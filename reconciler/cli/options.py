@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 FORMATS = ("text", "json", "markdown")
 
@@ -11,6 +12,27 @@ def add_output(parser: argparse.ArgumentParser, *more: str) -> None:
     """Add `--output`, with the formats that only this command has."""
     parser.add_argument(
         "--output", choices=(*FORMATS, *more), default="text", help="how to print the answer (default: text)"
+    )
+
+
+def add_also(parser: argparse.ArgumentParser, *more: str) -> None:
+    """Add `--also`: the same answer in further formats, each in a file, from one and the same run."""
+
+    def parsed(text: str) -> tuple[str, Path]:
+        form, mark, path = text.partition("=")
+        if form not in {*FORMATS, *more} or not mark or not path:
+            raise argparse.ArgumentTypeError(
+                f"expected one of {', '.join((*FORMATS, *more))} and =FILE, got {text!r}"
+            )
+        return form, Path(path)
+
+    parser.add_argument(
+        "--also",
+        metavar="FORMAT=FILE",
+        type=parsed,
+        action="append",
+        default=[],
+        help="write the answer in this format, too; may be repeated",
     )
 
 

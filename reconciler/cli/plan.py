@@ -22,7 +22,7 @@ from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.contents import with_contents
 from reconciler.cli.files import replace_file
-from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
+from reconciler.cli.options import add_also, add_desired, add_detailed_exitcode, add_output, add_stores
 from reconciler.cli.snapshot import advisory, read_live
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
     add_output(parser, "sarif")
+    add_also(parser, "sarif")
     parser.set_defaults(run=run)
 
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     issued = source_date_epoch()
     if args.out:
         replace_file(args.out, canonical(plan.to_json(issued=issued)))
-    console.answer(
+    replace(console, also=tuple(args.also)).answer(
         lambda: plan.to_json(issued=issued),
         lambda: plan_text(plan),
         lambda: plan_comment(plan, scope=" ".join(sorted(set(args.store)))),

@@ -1,19 +1,19 @@
 """A pull request is data: whatever it carries, nothing of it runs and nothing outside of it is read.
 
-Each branch holds something that a tool which checks out, imports, builds or follows would execute or read. The
-program runs in a clone of the base, as the workflows run it, with the canary's place in no variable of its own.
+Each branch holds something that a tool which checks out, imports, builds or follows would execute or read.
+The program runs in a clone of the base, as the workflows run it.
 """
 
 from __future__ import annotations
 
-import stat
+import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from tests.integration.command_line import CLEAN
 from tests.integration.gitops.conftest import Repository
-
-CATALOG = "desired/catalogs/human.yaml"
 
 
 def script(canary: Path) -> str:
@@ -37,7 +37,7 @@ def hostile_files(canary: Path) -> dict[str, str]:
         "reconciler/__init__.py": module,
         "reconciler/__main__.py": module,
         "desired/conftest.py": module,
-        "pyproject.toml": '[project]\nname = "evil"\nversion = "1"\n[project.entry-points.reconciler]\nx = "evil"\n',
+        "pyproject.toml": '[project]\nname = "evil"\n[project.entry-points.reconciler]\nx = "evil"\n',
         "Makefile": f"reconcile:\n\ttouch {canary}\n",
         "tools/flow.sh": script(canary),
         ".githooks/post-checkout": script(canary),
@@ -53,49 +53,8 @@ def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
 
 
-def proposed(repository: Repository, files: dict[str, str]) -> str:
-    """A branch with these files; the checkout is the base again afterwards."""
-    repository.git("checkout", "-q", "-b", "hostile")
-    for path, text in files.items():
-        place = repository.root / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-        if text.startswith("#!"):
-            place.chmod(place.stat().st_mode | stat.S_IXUSR)
-    commit = repository.commit("Be hostile")
-    repository.git("checkout", "-q", "main")
-    return commit
-
-
-def test_nothing_of_a_pull_request_runs(published: Repository, canary: Path) -> None:
-    for setting in ("clean", "smudge", "process"):
-        published.git("config", f"filter.evil.{setting}", f"touch {canary}.{setting}")
-    published.git("config", "diff.evil.textconv", f"touch {canary}.textconv")
-    published.git("config", "diff.external", f"touch {canary}.external")
-    published.git("config", "core.fsmonitor", f"touch {canary}.fsmonitor")
-    published.git("checkout", "-q", "-b", "hostile")
-    for path in [path for path in canary.parent.iterdir() if path.name.startswith("canary")]:
-        path.unlink()
-    published.git("-c", "core.fsmonitor=false", "checkout", "-q", "main")
-    tree = hostile_files(canary)
-    commit = plumbed(published, tree)
-    for path in [path for path in canary.parent.iterdir() if path.name.startswith("canary")]:
-        path.unlink()
-
-    planned = published.run("plan", "--base", "main", "--ref", commit, "--output", "json")
-    published.run("validate", "--ref", commit)
-    published.run("drift", "--ref", commit)
-
-    assert planned.code == 0, planned.err
-    assert [path.name for path in canary.parent.iterdir() if path.name.startswith("canary")] == []
-
-
-def plumbed(repository: Repository, files: dict[str, str]) -> str:
-    """A commit on top of main with these files, made of objects: no filter and no hook is asked."""
-    import subprocess
-
-    from tests.integration.command_line import CLEAN
-
+def proposed(repository: Repository, rows: Iterable[tuple[str, str, str]]) -> str:
+    """A commit on top of main with more rows (mode, path, content), made of objects: no filter is asked."""
     index = {**CLEAN, "GIT_INDEX_FILE": str(repository.root / ".git/hostile-index")}
 
     def git(*words: str, data: str | None = None) -> str:
@@ -111,11 +70,40 @@ def plumbed(repository: Repository, files: dict[str, str]) -> str:
         return done.stdout.strip()
 
     git("read-tree", "main")
-    for path, text in files.items():
-        oid = git("hash-object", "-w", "--no-filters", "--stdin", data=text)
-        mode = "100755" if text.startswith("#!") else "100644"
+    for mode, path, content in rows:
+        submodule = mode == "160000"
+        oid = "1" * 40 if submodule else git("hash-object", "-w", "--no-filters", "--stdin", data=content)
         git("update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
     return git("commit-tree", git("write-tree"), "-p", "main", "-m", "Be hostile")
+
+
+def test_nothing_of_a_pull_request_runs(published: Repository, canary: Path) -> None:
+    rows = [
+        ("100755" if text.startswith("#!") else "100644", path, text)
+        for path, text in hostile_files(canary).items()
+    ]
+    commit = proposed(published, rows)
+    for setting in ("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv"):
+        published.git("config", setting, f"touch {canary}")
+    published.git("config", "diff.external", f"touch {canary}")
+    published.git("config", "core.hooksPath", str(hooks(canary)))
+    published.git("config", "core.fsmonitor", f"touch {canary}")
+
+    planned = published.run("plan", "--base", "main", "--ref", commit, "--output", "json")
+    validated = published.run("validate", "--ref", commit)
+
+    assert (planned.code, validated.code) == (0, 0), planned.err + validated.err
+    assert not canary.exists()
+
+
+def hooks(canary: Path) -> Path:
+    """A directory of hooks that leave the canary, as a careless user may have set one up."""
+    place = canary.parent / "hooks"
+    place.mkdir()
+    for name in ("post-checkout", "post-index-change", "reference-transaction", "fsmonitor-watchman"):
+        (place / name).write_text(script(canary))
+        (place / name).chmod(0o755)
+    return place
 
 
 @pytest.mark.parametrize(
@@ -133,7 +121,7 @@ def test_a_link_or_a_program_among_the_documents_is_refused(
 ) -> None:
     secret = published.root.parent / "outside.yaml"
     secret.write_text("apiVersion: canary-of-a-secret\n")
-    commit = plumbed_row(published, mode, target, "desired/catalogs/evil.yaml")
+    commit = proposed(published, [(mode, "desired/catalogs/evil.yaml", target)])
 
     ran = published.run("plan", "--base", "main", "--ref", commit)
 
@@ -143,37 +131,11 @@ def test_a_link_or_a_program_among_the_documents_is_refused(
 
 
 def test_a_submodule_among_the_documents_is_refused(published: Repository) -> None:
-    commit = plumbed_row(published, "160000", "", "desired/catalogs/evil")
+    commit = proposed(published, [("160000", "desired/catalogs/evil", "")])
 
     ran = published.run("plan", "--base", "main", "--ref", commit)
 
     assert (ran.code, ran.error) == (3, "E_TREE_MODE")
-
-
-def plumbed_row(repository: Repository, mode: str, content: str, path: str) -> str:
-    """A commit on top of main with one more row in its tree."""
-    import subprocess
-
-    from tests.integration.command_line import CLEAN
-
-    index = {**CLEAN, "GIT_INDEX_FILE": str(repository.root / ".git/hostile-index")}
-
-    def git(*words: str, data: str | None = None) -> str:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=repository.root,
-            env=index,
-            input=data,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    git("read-tree", "main")
-    oid = "1" * 40 if mode == "160000" else git("hash-object", "-w", "--stdin", data=content)
-    git("update-index", "--add", "--cacheinfo", f"{mode},{oid},{path}")
-    return git("commit-tree", git("write-tree"), "-p", "main", "-m", "Be hostile")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The whole life of a change, played in a local bare repository with the very script that a CI runs.
 
-A branch is pushed, planned from a snapshot by somebody without any credential, approved by its intent, merged,
-applied, compared, moved by hand, and reverted. Each part has a clone of its own, as on a CI.
+A branch is pushed, planned from a snapshot by somebody without any credential, approved by its intent,
+merged, applied, compared, moved by hand, and reverted. Each part has a clone of its own, as on a CI.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +30,10 @@ HUMAN_110 = """  - id: 110/homo_sapiens/GRCh38
 HUMAN_111 = """  - id: 111/homo_sapiens/GRCh38
     manifest: "sha256:4f0a4b3ed561dd7d9a38721b939cb0e00e157798d30919cd65ad822abcc6b713"
     source: examples/builds/human-111
+"""
+MOUSE_111 = """  - id: 111/mus_musculus/GRCm39
+    manifest: "sha256:eff1dad9c416f44a238d0655887a28ec2445c5c1d1355770b9ed4ac93ba88fce"
+    source: examples/builds/mouse-111
 """
 HEAD = "apiVersion: reconciler/v1\nkind: Catalog\nstore: serving\ndatasets:\n"
 CATALOG = "desired/catalogs/human.yaml"
@@ -150,7 +154,7 @@ def test_a_change_is_planned_approved_applied_compared_and_reverted(world: World
     comment, intent = review.read("comment.md"), review.read("intent").strip()
     assert comment.startswith("<!-- reconciler:plan")
     assert intent in comment
-    assert "111/homo\\_sapiens/GRCh38" in comment or "111/homo_sapiens/GRCh38" in comment
+    assert "111/homo_sapiens/GRCh38" in comment
     assert catalog(world) == before
 
     # Merged: applied as it was approved, at the commit of the merge.
@@ -179,10 +183,8 @@ def test_a_change_is_planned_approved_applied_compared_and_reverted(world: World
     # The change is reverted: a new commit, forward, with a plan and an intent of its own.
     world.author.git("checkout", "-q", "-b", "back")
     world.author.git("revert", "--no-edit", "-m", "1", merged)
-    (world.author.root / CATALOG).write_text(
-        (world.author.root / CATALOG).read_text()
-        + "removed:\n  - {id: 111/homo_sapiens/GRCh38, reason: wrong gene names}\n"
-    )
+    with (world.author.root / CATALOG).open("a") as file:
+        file.write("removed:\n  - {id: 111/homo_sapiens/GRCh38, reason: wrong gene names}\n")
     world.push("back", "Take release 111 back")
     reverted = world.merge("back")
     applied(world, reverted)
@@ -202,20 +204,13 @@ def test_what_somebody_else_changed_meanwhile_is_not_applied(world: World) -> No
     intent = review.read("intent").strip()
 
     world.author.git("checkout", "-q", "main")
-    world.write(HUMAN_110, HUMAN_111, latest="110/homo_sapiens/GRCh38")
-    applied(world, world.push("main", "Release 111, but latest stays"))
-    before = catalog(world)
-    world.author.git("checkout", "-q", "release-111")
-    world.author.git("merge", "-q", "--no-edit", "-s", "ours", "main")
-    world.author.commit
-    world.author.git("push", "-q", "origin", "HEAD:refs/heads/release-111")
+    (world.author.root / "desired/catalogs/mouse.yaml").write_text(HEAD + MOUSE_111)
+    world.push("main", "Mouse, which nobody has applied yet")
     merged = world.merge("release-111")
-
     done = world.job("apply", merged, credentials=True).flow("apply", merged, intent, "out")
 
-    assert done.code == 5
-    assert "E_PLAN_STALE" in done.err
-    assert (catalog(world), alias(world)) == (before, "110/homo_sapiens/GRCh38")
+    assert (done.code, done.error) == (5, "E_PLAN_STALE")
+    assert (catalog(world), alias(world)) == (["110/homo_sapiens/GRCh38"], "110/homo_sapiens/GRCh38")
 
 
 def test_a_change_that_cannot_be_read_gets_a_comment_that_says_why(world: World) -> None:
@@ -229,21 +224,19 @@ def test_a_change_that_cannot_be_read_gets_a_comment_that_says_why(world: World)
 
     assert ran.code == 3
     comment = review.read("comment.md")
-    assert comment.startswith("<!-- reconciler:plan -->\n### Plan\n\nThere is no plan for this change (exit 3):\n")
+    assert comment.startswith(
+        "<!-- reconciler:plan -->\n### Plan\n\nThere is no plan for this change (exit 3):\n"
+    )
     assert all(line.startswith("    ") for line in comment.splitlines()[5:])
 
 
 def catalog(world: World) -> list[str]:
     """The ids that the live catalog lists."""
-    import json
-
     entries = json.loads((world.store / "catalog.json").read_bytes())["datasets"]
     return ["/".join(e["dataset"][part] for part in ("release", "species", "assembly")) for e in entries]
 
 
 def alias(world: World) -> str:
     """The dataset that latest names."""
-    import json
-
     dataset = json.loads((world.store / "latest.alias.json").read_bytes())["dataset"]
     return "/".join(dataset[part] for part in ("release", "species", "assembly"))
