@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from reconciler.desired.catalog import ALIAS, DATASET, DEFAULT, LATEST
@@ -24,20 +25,33 @@ from reconciler.reference import LATEST as LATEST_TAG
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+-]*", re.ASCII)
 _WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+NO_FILES: Final[Mapping[str, str]] = MappingProxyType({})
 _NUMBER: Final = re.compile(r"[0-9_.+eE-]+", re.ASCII)
 
 
 @dataclass(slots=True)
 class Transcript:
-    """Documents by path below the directory they are meant for, and what was left out with the reason."""
+    """Documents by path below the directory they are meant for, and what was left out with the reason.
+
+    `manifests` says for a digest where a document finds its bytes; without that it names the digest.
+    """
 
     files: dict[str, str] = field(default_factory=dict)
     declared: int = 0
     left: list[tuple[Address, str]] = field(default_factory=list)
+    manifests: Mapping[str, str] = field(default_factory=dict)
+
+    def manifest(self, digest: Value) -> str:
+        """A manifest as a document names it, quoted."""
+        return json.dumps(self.manifests.get(str(digest), digest))
 
 
 def transcribe(
-    config: StoreConfig, observations: Iterable[Observed], declared: Iterable[Address]
+    config: StoreConfig,
+    observations: Iterable[Observed],
+    declared: Iterable[Address],
+    *,
+    manifests: Mapping[str, str] = NO_FILES,
 ) -> Transcript:
     """Write the documents that declare what is live in a store and not declared yet.
 
@@ -45,6 +59,7 @@ def transcribe(
         config: the store; its kind decides the kind of document.
         observations: everything in it, sorted by address.
         declared: addresses that documents declare already.
+        manifests: for a digest whose bytes come along as a file: its path, relative to the document.
 
     Raises:
         InvalidInput: E_STORE_KIND, no document can declare what is in this kind of store.
@@ -57,11 +72,11 @@ def transcribe(
             fix=f"name a store of kind {' or '.join(_KINDS)}",
         )
     known = frozenset(declared)
-    result = Transcript()
+    result = Transcript(manifests=manifests)
     live: dict[Address, Slots] = {}
     for seen in observations:
         if seen.problems:
-            result.left.append((seen.address, f"it is broken: {seen.problems[0].message}"))
+            result.left.append((seen.address, seen.problems[0].message))
         elif seen.address not in known:
             live[seen.address] = seen.slots
     _KINDS[config.kind](config.name, live, known, result)
@@ -163,11 +178,13 @@ def _registry(
             links.setdefault(dataset, []).append(last)
             result.declared += 1
     for dataset in sorted({*datasets, *links}):
-        lines = _dataset(store, dataset, datasets.get(dataset, {}), links.get(dataset, []))
+        lines = _dataset(store, dataset, datasets.get(dataset, {}), links.get(dataset, []), result)
         result.files[f"{store}/{dataset}.yaml"] = _text(lines)
 
 
-def _dataset(store: str, dataset: str, tags: Mapping[str, Slots], links: Iterable[str]) -> list[str]:
+def _dataset(
+    store: str, dataset: str, tags: Mapping[str, Slots], links: Iterable[str], result: Transcript
+) -> list[str]:
     namespace, _, name = dataset.partition("/")
     lines = [*_head("Dataset", store), f"namespace: {_scalar(namespace)}", f"name: {_scalar(name)}"]
     versions = {tag: slots for tag, slots in tags.items() if tag != DEV}
@@ -175,11 +192,11 @@ def _dataset(store: str, dataset: str, tags: Mapping[str, Slots], links: Iterabl
         lines.append("versions:")
         for tag, slots in versions.items():
             yanked = ", yanked: true" if slots.get("yanked") else ""
-            lines.append(f"  {json.dumps(tag)}: {{manifest: {json.dumps(slots['manifest'])}{yanked}}}")
-    written = [f"  - {json.dumps(digest)}" for digest in links]
+            lines.append(f"  {json.dumps(tag)}: {{manifest: {result.manifest(slots['manifest'])}{yanked}}}")
+    written = [f"  - {result.manifest(digest)}" for digest in links]
     lines += ["links:", *written] if written else []
     if DEV in tags:
-        lines.append(f"dev: {{manifest: {json.dumps(tags[DEV]['manifest'])}}}")
+        lines.append(f"dev: {{manifest: {result.manifest(tags[DEV]['manifest'])}}}")
     return lines
 
 

@@ -52,12 +52,13 @@ SELECT current_setting('server_version_num')::int / 10000,
 _TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
-def open_postgres(location: str, *, timeout: float) -> PostgresDatabase:
+def open_postgres(location: str, *, timeout: float, only_read: bool = False) -> PostgresDatabase:
     """A registry database on a server; nothing is asked of it yet.
 
     Args:
         location: `postgresql://…`, as libpq reads it.
         timeout: seconds to wait for another writer.
+        only_read: whether nothing will be written, so that a replica will do.
 
     Raises:
         InvalidInput: E_STORE_LOCATION, this is no such location.
@@ -81,16 +82,17 @@ def open_postgres(location: str, *, timeout: float) -> PostgresDatabase:
             fix="postgresql://USER@HOST:PORT/DATABASE, or {env: VARIABLE} that holds it",
         ) from None
     where = f"postgresql:{parts.get('host', '')}/{parts.get('dbname', '')}"
-    return PostgresDatabase(location, where, timeout)
+    return PostgresDatabase(location, where, timeout, only_read=only_read)
 
 
 class PostgresDatabase:
     """One schema of one server behind the registry; see `session.Database`."""
 
-    def __init__(self, location: str, where: str, timeout: float) -> None:
+    def __init__(self, location: str, where: str, timeout: float, *, only_read: bool = False) -> None:
         self._location = location
         self._where = where
         self._timeout = timeout
+        self._only_read = only_read
         self._connection: Connection | None = None
         self._process = 0
         self._writable = False
@@ -167,7 +169,7 @@ class PostgresDatabase:
                 got=str(major),
                 fix="upgrade the server",
             )
-        if read_only:
+        if read_only and not self._only_read:
             raise Unavailable.of(
                 "E_STORE_READONLY",
                 "the server is a read-only replica, or its transactions are read-only",

@@ -81,7 +81,13 @@ def open_database(config: StoreConfig, surroundings: Surroundings) -> Database:
     raise _unknown(config, "database", "sqlite:PATH or postgresql://HOST/NAME")
 
 
-def _open_objects(config: StoreConfig, surroundings: Surroundings) -> Objects:
+def open_objects(config: StoreConfig, surroundings: Surroundings) -> Objects:
+    """The place of manifests' bytes that a configuration names.
+
+    Raises:
+        InvalidInput: E_URL_SCHEME, or E_ENV: the credentials of a bucket are not given.
+        Unavailable: E_STORE_DRIVER.
+    """
     location = str(config.settings["objects"])
     scheme, _, path = location.partition(":")
     if scheme == "file":
@@ -127,7 +133,7 @@ def open_store(config: StoreConfig, surroundings: Surroundings) -> RegistryStore
         name=config.name,
         identity=config.identity,
         database=open_database(config, surroundings),
-        objects=_open_objects(config, surroundings),
+        objects=open_objects(config, surroundings),
         latest=LatestRule(config.settings.get("latest", "stable")),
         create=config.settings.get("create") in {True, "true"},
     )

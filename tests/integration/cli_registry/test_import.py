@@ -23,7 +23,7 @@ def test_a_registry_becomes_one_document_for_each_dataset(filled: Repository) ->
 
     assert (filled.root / "desired/datasets/registry/ethereum/mainnet.yaml").read_text() == DATASET
     assert ran.out.splitlines()[-1] == (
-        "wrote 1 document for 3 addresses; the plan with them is empty, adopted: 7"
+        "wrote 1 file for 3 addresses; the plan with them is empty, adopted: 7"
     )
 
 

@@ -26,7 +26,7 @@ def test_a_serving_store_becomes_one_catalog_document_whose_plan_is_empty(applie
 
     assert (found.root / "desired/catalogs/serving.yaml").read_text() == CATALOG
     assert ran.out.splitlines()[-1] == (
-        "wrote 1 document for 5 addresses; the plan with them is empty, adopted: 5"
+        "wrote 1 file for 5 addresses; the plan with them is empty, adopted: 5"
     )
     assert found.store() == before
     found.commit("Import the store")
