@@ -252,7 +252,7 @@ def _proved(
             Problem(
                 code="E_IMPORT_PROOF",
                 path=str(address),
-                message="the document written for it says something else than what was read; nothing was written",
+                message="the document for it says something else than what was read; nothing was written",
                 fix="report this as a bug",
             )
             for address in dict.fromkeys(wrong)
