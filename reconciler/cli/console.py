@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from reconciler import __version__
-from reconciler.cli.files import replace_file
 from reconciler.errors import Problem, Unavailable
 
 _COLOURS = {"  + ": "\x1b[32m", "  - ": "\x1b[31m", "  ~ ": "\x1b[33m"}
@@ -82,6 +81,8 @@ class Console:
         if sarif is not None:
             forms["sarif"] = lambda: _one_line(sarif())
         for form, path in self.also:
+            from reconciler.cli.files import replace_file  # noqa: PLC0415 - not needed for --help
+
             replace_file(path, (forms[form]().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
         shown = forms.get(self.output, text)()
         self._write(self._coloured(shown) if self.output == "text" else shown)

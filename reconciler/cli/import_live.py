@@ -25,7 +25,8 @@ from dataclasses import dataclass, replace
 from reconciler.cli.console import Console
 from reconciler.cli.files import new_files
 from reconciler.cli.options import add_output, seconds
-from reconciler.cli.workspace import Opened, Workspace, load_desired
+from reconciler.cli.protected import load_tree
+from reconciler.cli.workspace import Opened, Workspace
 from reconciler.desired.overlay import Overlay
 from reconciler.desired.transcript import Transcript, transcribe
 from reconciler.desired.tree import directory_path
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long to wait for another writer (default: 60)",
     )
     add_output(parser)
-    parser.set_defaults(run=run, ref=None, worktree=True)
+    parser.set_defaults(run=run, ref=None, base=None, worktree=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +241,7 @@ def _proved(
     """
     workspace.tree = Overlay.of(workspace.tree, found.files)
     before = frozenset(wish.address for wish in workspace.desired.declarations)
-    workspace.desired = load_desired(workspace.tree, args)
+    workspace.desired = workspace.protected.over(load_tree(workspace.tree, args).desired)
     plan = workspace.plan(opened)
     wrong = list(_otherwise(workspace.desired, found.wanted))
     if not found.wanted:

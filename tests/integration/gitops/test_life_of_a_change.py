@@ -137,6 +137,19 @@ def applied(world: World, commit: str) -> Ci:
     return job
 
 
+def reviewed(world: World, base: str, proposed: str, live: Path) -> str:
+    """Plan a branch without any credential, from a snapshot; the intent that its comment shows."""
+    job = world.job("review", base, credentials=False)
+    shutil.copy(live, job.clone.root / "live.json")
+    planned = job.flow("plan", base, proposed, "out", "--live", "live.json")
+    assert planned.code == 0, planned.err
+    comment, intent = job.read("comment.md"), job.read("intent").strip()
+    assert comment.startswith("<!-- reconciler:plan")
+    assert intent in comment
+    assert "111/homo_sapiens/GRCh38" in comment
+    return intent
+
+
 def test_a_change_is_planned_approved_applied_compared_and_reverted(world: World) -> None:
     base = world.author.git("rev-parse", "main")
     live = applied(world, base).clone.root / "out/live.json"
@@ -147,14 +160,7 @@ def test_a_change_is_planned_approved_applied_compared_and_reverted(world: World
     world.author.git("checkout", "-q", "-b", "release-111")
     world.write(HUMAN_110, HUMAN_111, latest="111/homo_sapiens/GRCh38")
     proposed = world.push("release-111", "Release 111")
-    review = world.job("review", base, credentials=False)
-    shutil.copy(live, review.clone.root / "live.json")
-    planned = review.flow("plan", base, proposed, "out", "--live", "live.json")
-    assert planned.code == 0, planned.err
-    comment, intent = review.read("comment.md"), review.read("intent").strip()
-    assert comment.startswith("<!-- reconciler:plan")
-    assert intent in comment
-    assert "111/homo_sapiens/GRCh38" in comment
+    intent = reviewed(world, base, proposed, live)
     assert catalog(world) == before
 
     # Merged: applied as it was approved, at the commit of the merge.
