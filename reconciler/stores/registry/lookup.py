@@ -292,12 +292,9 @@ class Lookup:
             links = session.rows(sql.ALL_LINKS)
             tags = session.rows(sql.ALL_TAGS)
         return RegistryState(
-            tuple(ManifestState(ManifestHash(row[0])) for row in manifests),
-            tuple(LinkState(DatasetName(a, b), ManifestHash(c)) for a, b, c in links),
-            tuple(
-                TagState(DatasetName(a, b), version, ManifestHash(c), bool(yanked))
-                for a, b, version, c, yanked in tags
-            ),
+            tuple(map(ManifestState._make, manifests)),
+            tuple(map(LinkState._make, links)),
+            tuple(map(TagState._make, tags)),
         )
 
     def history(self) -> Iterator[Record]:
