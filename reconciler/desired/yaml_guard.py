@@ -222,7 +222,6 @@ class _Reader:
         marks: list[int] = []
         self._marks[id(root)] = marks
         stack: list[tuple[Any, bool, str | None, list[int]]] = []
-        is_plain_key = _PLAIN_KEY.fullmatch
         for _ in range(MAX_EVENTS):
             event = get_event()
             kind = event.__class__
@@ -234,7 +233,7 @@ class _Reader:
                 text: str = event.value
                 value: str | None = text
                 if is_map and key is None:
-                    plain = text not in node and not self._folds and is_plain_key(text)
+                    plain = text not in node and not self._folds and _PLAIN_KEY.fullmatch(text)
                     key = text if plain else self._key(event, node)
                     continue
                 if text in _NULLS and event.style in {None, ""}:
