@@ -325,6 +325,12 @@ class Lookup:
         with self._reading() as session:
             return tuple(Tombstone(ManifestHash(row[0]), row[1]) for row in session.rows(sql.PENDING))
 
+    def list_forgotten(self, *, grace: int) -> tuple[ManifestHash, ...]:
+        """The manifests whose objects were deleted longer ago than the grace period."""
+        with self._reading() as session:
+            rows = session.rows(sql.FORGOTTEN, (session.now() - grace,))
+        return tuple(ManifestHash(row[0]) for row in rows)
+
 
 def _tag(row: Row) -> Tag:
     namespace, name, version, manifest, yanked, created_at, updated_at = row
