@@ -19,6 +19,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -138,7 +139,7 @@ def load_all(
         commit_time=tree.commit_time,
         author=tree.author,
         stores=MappingProxyType(draft.stores),
-        declarations=tuple(sorted(draft.declarations.values(), key=_by_address)),
+        declarations=tuple(sorted(draft.declarations.values(), key=attrgetter("address"))),
         scopes=MappingProxyType(draft.scopes),
         authoritative=frozenset(draft.authoritative),
         metas=MappingProxyType(draft.metas),
@@ -269,10 +270,6 @@ def _drafted(tree: Tree, prefix: str, limits: TreeLimits) -> Draft:
 
 def _documents(entries: Sequence[TreeEntry]) -> list[TreeEntry]:
     return [entry for entry in entries if entry.path.casefold().endswith(_SUFFIXES)]
-
-
-def _by_address(declaration: Declaration) -> tuple[str, str, str]:
-    return declaration.address
 
 
 def _add(entry: TreeEntry, data: bytes, draft: Draft, only: frozenset[str] = frozenset(_KINDS)) -> None:

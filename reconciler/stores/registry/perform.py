@@ -11,6 +11,7 @@ Never commits and never opens a transaction: the caller holds one, and undoes it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from reconciler.errors import Conflict, Denied, InvalidInput, Problem
 from reconciler.reference import LATEST, ManifestHash, digest_of
@@ -19,7 +20,11 @@ from reconciler.stores.registry.edits import Edits, twins
 from reconciler.stores.registry.session import Session
 from reconciler.stores.registry.values import LatestRule
 
-_ABSENT = "absent"
+PUT_LIMIT: Final = 24 * 60 * 60
+"""Seconds between putting bytes and registering them. A collection keeps its tombstones for longer, so that a
+registration which waited finds out that what it had put was taken."""
+
+_ABSENT: Final = "absent"
 
 
 def perform(
@@ -29,6 +34,7 @@ def perform(
     rule: LatestRule,
     time: int,
     restore: Callable[[ManifestHash], None],
+    put_at: int,
 ) -> None:
     """Do the edits.
 
@@ -38,6 +44,7 @@ def perform(
         rule: which version `latest` is.
         time: when, in Unix seconds, for links and tags.
         restore: puts an object again that garbage collection may have removed since it was put.
+        put_at: the database's time before the first object was put, 0 if that is not known.
 
     Raises:
         Conflict: E_CONFLICT or E_VERSION_BUILD.
@@ -46,7 +53,7 @@ def perform(
     """
     _load(session, edits)
     _compare(session, edits)
-    _register(session, edits, restore)
+    _register(session, edits, restore, put_at)
     _link(session, edits, time)
     _tag(session, edits, time)
     _derive_latest(session, edits, rule, time)
@@ -106,13 +113,20 @@ def _compare(session: Session, edits: Edits) -> None:
         raise Conflict(problems)
 
 
-def _register(session: Session, edits: Edits, restore: Callable[[ManifestHash], None]) -> None:
+def _register(session: Session, edits: Edits, restore: Callable[[ManifestHash], None], put_at: int) -> None:
     if not any(edit.holds for edit in edits.manifests):
         return
+    now = session.now()
+    if put_at and now - put_at > PUT_LIMIT:
+        raise Conflict.of(
+            "E_CONFLICT",
+            "between putting the bytes and registering them so much time went by that they may be gone",
+            got=f"{now - put_at} s",
+            fix="run it again",
+        )
     # Under the writer lock no collector deletes objects: what it took since we put it is put again here.
     for (manifest,) in session.rows(sql.BURIED):
         restore(ManifestHash(manifest))
-    now = session.now()
     session.run(sql.UNBURY)
     session.run(sql.REGISTER, (now, now))
 

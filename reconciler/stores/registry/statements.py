@@ -99,8 +99,7 @@ WHERE NOT w.holds ORDER BY w.hash, l.namespace, l.name
 """
 BURY: Final = """
 INSERT INTO manifest_tombstones (hash, since, deleted_at)
-SELECT w.hash, CAST(? AS BIGINT), CAST(NULL AS BIGINT)
-FROM wanted_manifests w JOIN manifests m ON m.hash = w.hash WHERE NOT w.holds
+SELECT w.hash, CAST(? AS BIGINT), CAST(NULL AS BIGINT) FROM wanted_manifests w WHERE NOT w.holds
 ON CONFLICT (hash) DO UPDATE SET since = excluded.since, deleted_at = NULL
 """
 UNREGISTER: Final = """
@@ -262,5 +261,6 @@ APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome) VALUES (?,
 PENDING: Final = "SELECT hash, since FROM manifest_tombstones WHERE deleted_at IS NULL ORDER BY hash"
 TOMBSTONE: Final = "SELECT since FROM manifest_tombstones WHERE hash = ? AND deleted_at IS NULL"
 DELETED: Final = "UPDATE manifest_tombstones SET deleted_at = ? WHERE hash = ?"
+FORGOTTEN: Final = "SELECT hash FROM manifest_tombstones WHERE deleted_at < ? ORDER BY hash"
 FORGET: Final = "DELETE FROM manifest_tombstones WHERE deleted_at < ?"
 HASHES: Final = "SELECT hash FROM manifests ORDER BY hash"

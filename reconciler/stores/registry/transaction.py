@@ -90,9 +90,10 @@ class Writer(Lookup):
             return ()
         edits = edits_of(change for step in steps for change in step.changes)
         refuse_moves(self._settings.name, edits, break_glass)
+        put_at = self.now() if edits.manifests else 0
         contents = self._put_objects(edits, contents)
         try:
-            appended = self._transact(lambda _: _Plan(tuple(steps), edits), run, contents)
+            appended = self._transact(lambda _: _Plan(tuple(steps), edits), run, contents, put_at=put_at)
         except OutcomeUnknown as error:
             return tuple(
                 StepResult(step=step.id, outcome=Outcome.UNKNOWN, problems=error.problems) for step in steps
@@ -124,7 +125,7 @@ class Writer(Lookup):
     # The one transaction
 
     def _transact(
-        self, plan: Callable[[Session], _Plan], run: Run, contents: Contents
+        self, plan: Callable[[Session], _Plan], run: Run, contents: Contents, *, put_at: int
     ) -> ledger_table.Appended:
         self._make()
         appended: ledger_table.Appended | None = None
@@ -135,7 +136,14 @@ class Writer(Lookup):
         try:
             with self._database.writing() as session:
                 steps, edits = plan(session)
-                perform(session, edits, rule=self._settings.latest, time=run.time, restore=restore)
+                perform(
+                    session,
+                    edits,
+                    rule=self._settings.latest,
+                    time=run.time,
+                    restore=restore,
+                    put_at=put_at,
+                )
                 appended = ledger_table.append(
                     session, identity=self._settings.identity, run=run, steps=steps
                 )
@@ -176,7 +184,13 @@ class Writer(Lookup):
         )
 
     def _by_hand(
-        self, changes: Callable[[Session], Iterable[Change]], run: Run, contents: Contents | None = None
+        self,
+        step_id: str,
+        changes: Callable[[Session], Iterable[Change]],
+        run: Run,
+        contents: Contents | None = None,
+        *,
+        put_at: int = 0,
     ) -> Written:
         """Make changes that are computed under the writer lock, as one step."""
         made: list[Change] = []
@@ -185,7 +199,7 @@ class Writer(Lookup):
             made[:] = changes(session)
             if not made:
                 raise _Nothing
-            step = Step(id=run.command or UNIT, store=self._settings.name, unit=UNIT, changes=tuple(made))
+            step = Step(id=step_id, store=self._settings.name, unit=UNIT, changes=tuple(made))
             edits = edits_of(made)
             for place, edit in enumerate(edits.manifests):
                 if edit.holds:
@@ -194,7 +208,7 @@ class Writer(Lookup):
             return _Plan((step,), edits)
 
         try:
-            appended = self._transact(plan, run, contents or self._kept)
+            appended = self._transact(plan, run, contents or self._kept, put_at=put_at)
         except _Nothing:
             return _NOTHING_NEW
         return Written(appended.seq, tuple(made))

@@ -24,7 +24,7 @@ from tests.integration.registry.world import ETH, RUN, World, content, hash_of, 
 
 def highest(state: RegistryState, dataset: DatasetName = ETH) -> tuple[str | None, str | None]:
     """The manifest of the highest stable version, and that of `latest`, as one reading sees them."""
-    tags = [tag for tag in state.tags if tag.dataset == dataset]
+    tags = [tag for tag in state.tags if (tag.namespace, tag.name) == dataset]
     stable = [tag for tag in tags if tag.version not in ("latest", "dev") and "-" not in tag.version]
     best = max(stable, key=lambda tag: parse_version(tag.version).precedence, default=None)
     named = next((tag.hash for tag in tags if tag.version == "latest"), None)
