@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from reconciler.errors import Conflict, Denied, Exit, InvalidInput, OutcomeUnknown, Problem, ReconcilerError
 from reconciler.ledger import Run
 from reconciler.model import NOTHING, Finding, Outcome, Selection, Severity, Step, StepResult
-from reconciler.plan import Plan, StorePlan
+from reconciler.plan import Plan, StorePlan, broken_glass
 from reconciler.stores.port import Store
 
 SCHEMA = "reconciler/apply/v1"
@@ -85,12 +85,17 @@ def apply_plan(plan: Plan, stores: Mapping[str, Store], run_of: Callable[[StoreP
     recorded: list[str] = []
     started = stopped = False
     for part in plan.stores:
-        if not part.steps and not part.adopted:
+        if part.idle:
             continue
         if stopped:
             results = _all(part, Outcome.NOT_STARTED)
         else:
-            run = replace(run_of(part), adopted=part.adopted)
+            run = replace(
+                run_of(part),
+                adopted=part.adopted,
+                protection=part.protection,
+                break_glass=broken_glass(plan, part),
+            )
             results, landed = _commit(part, stores[part.config.name], run, first=not started)
             started = True
             recorded += [part.config.name] if landed else []

@@ -34,6 +34,7 @@ class Difference:
         unchanged: how many declarations are as they should be.
         newly_ours: how many unchanged declarations were not in the inventory.
         held: addresses that would change if nothing held them.
+        protection: addresses whose protection the record will begin, or end.
     """
 
     changes: list[Change] = field(default_factory=list)
@@ -46,6 +47,7 @@ class Difference:
     unchanged: int = 0
     newly_ours: int = 0
     held: list[Address] = field(default_factory=list)
+    protection: list[tuple[Address, bool]] = field(default_factory=list)
 
 
 def joined(
@@ -91,6 +93,8 @@ def difference(
     always = frozenset(shape.always)
     used: list[Observed] = []
     for address, wish, sight in joined(declarations, observations):
+        if wish is not None and wish.protected not in {None, address in inventory.protected}:
+            result.protection.append((address, bool(wish.protected)))
         if sight is not None and (address.kind, address.key) in always:
             result.observed[address] = sight.slots
         if wish is None:

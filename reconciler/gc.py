@@ -13,23 +13,19 @@ Nothing here reads a clock, a file or a store.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Problem
-from reconciler.model import Address, DatasetId, Desired, StepResult, dataset_id_problem
+from reconciler.model import Address, Desired, StepResult
 
 SCHEMA: Final = "reconciler/gc-plan/v1"
 GRACE: Final = 7 * 24 * 60 * 60
 """Seconds that anything stays after its last change; no option lowers it."""
 
 PLAN_LIMIT: Final = 64 << 20
-_HEX: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})", re.ASCII)
-_KEY_STRING: Final = re.compile(r"release=([^&]*)&species=([^&]*)&assembly=([^&]*)", re.ASCII)
-_PIN_MEMBERS: Final = frozenset({"dataset_ids", "artifact_hashes"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,71 +259,3 @@ def unusable(path: str, message: str, got: str | None = None) -> LimitExceeded:
         got=got,
         fix="correct it; nothing is collected before",
     )
-
-
-def pinned_ids(document: object, path: str) -> frozenset[str]:
-    """The datasets that `pins.yaml` names, in canonical form (the serving store's contract 5.4).
-
-    Raises:
-        LimitExceeded: E_GC_ROOTS.
-    """
-    ids = _texts(document, "dataset_ids", path)
-    for text in ids:
-        if dataset_id_problem(text):
-            raise unusable(path, "a pinned dataset id is RELEASE/SPECIES/ASSEMBLY", text)
-    return frozenset(ids)
-
-
-def gc_pins(document: object, path: str) -> frozenset[str]:
-    """What `gc-pins.json` names: datasets in either form, and artifact hashes.
-
-    Raises:
-        LimitExceeded: E_GC_ROOTS, among others for a form that the reference would have ignored.
-    """
-    if not isinstance(document, dict) or set(document) != _PIN_MEMBERS:
-        raise unusable(path, "it has the members dataset_ids and artifact_hashes, and no other")
-    ids = (_dataset(text, path) for text in _texts(document, "dataset_ids", path))
-    return frozenset((*ids, *(_hash(text, path) for text in _texts(document, "artifact_hashes", path))))
-
-
-def retention_of(document: object, path: str) -> Retention:
-    """The retention of `freeze-policy.json` (the serving store's contract 5.3).
-
-    Raises:
-        LimitExceeded: E_GC_ROOTS.
-    """
-    retention = document.get("retention") if isinstance(document, dict) else None
-    if not isinstance(retention, dict):
-        raise unusable(path, "it has no retention")
-    lines, versions, reviewed = (
-        retention.get(name)
-        for name in ("minimum_release_lines", "preserve_latest_fixture_versions", "require_deletion_review")
-    )
-    if type(lines) is not int or type(versions) is not int or min(lines, versions) < 0:
-        raise unusable(path, "minimum_release_lines and preserve_latest_fixture_versions are numbers from 0")
-    if not isinstance(reviewed, bool):
-        raise unusable(path, "require_deletion_review is true or false")
-    return Retention(lines, versions, reviewed)
-
-
-def _texts(document: object, member: str, path: str) -> list[str]:
-    found = document.get(member) if isinstance(document, dict) else None
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise unusable(path, f"{member} is a list of texts")
-    return found
-
-
-def _dataset(text: str, path: str) -> str:
-    parts = _KEY_STRING.fullmatch(text)
-    key = str(DatasetId(*parts.groups())) if parts else text
-    if dataset_id_problem(key):
-        message = "a pinned dataset id is RELEASE/SPECIES/ASSEMBLY or release=…&species=…&assembly=…"
-        raise unusable(path, message, text)
-    return key
-
-
-def _hash(text: str, path: str) -> str:
-    found = _HEX.fullmatch(text)
-    if not found:
-        raise unusable(path, "a pinned hash is 64 lower-case hex digits", text)
-    return f"sha256:{found.group(1)}"

@@ -37,7 +37,9 @@ class Run:
     `by` is "git" or "hand"; `time` is Unix seconds (of the commit; by hand, SOURCE_DATE_EPOCH or the
     clock). `intent` and `policy` are the digests of what was planned and of the policy it was judged by,
     `plan` that of the saved plan, which is single-use.
-    `adopted` lists addresses that already were as declared and are ours from this record on.
+    `adopted` lists addresses that already were as declared and are ours from this record on, `protection`
+    those that may not be removed from this record on, or may be again. `break_glass` are the version tags
+    that an exception let move, each with who allowed it and why.
     """
 
     by: str
@@ -53,6 +55,13 @@ class Run:
     policy: str = ""
     command: str = ""
     adopted: tuple[tuple[Address, Slots], ...] = ()
+    protection: tuple[tuple[Address, bool], ...] = ()
+    break_glass: tuple[tuple[Address, str], ...] = ()
+
+    @property
+    def claims(self) -> bool:
+        """Whether the ledger has something to say even where nothing changes in the store."""
+        return bool(self.adopted or self.protection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +97,13 @@ def file_name(seq: int, part: str) -> str:
 
 def intent_bytes(*, seq: int, previous: str | None, identity: str, run: Run, steps: Sequence[Step]) -> bytes:
     """The canonical bytes of an intent; `previous` is the digest of the previous outcome, None at first."""
+    said = {
+        "protection": [[str(address), on] for address, on in run.protection],
+        "break_glass": [[str(address), why] for address, why in run.break_glass],
+    }
     return canonical(
         {
+            **{name: value for name, value in said.items() if value},
             "schema": INTENT_SCHEMA,
             "seq": seq,
             "previous": previous,
@@ -174,6 +188,8 @@ class _IntentMembers(Struct, frozen=True):
     command: str
     adopted: tuple[tuple[str, dict[str, Value]], ...]
     steps: tuple[_StepMembers, ...]
+    protection: tuple[tuple[str, bool], ...] = ()
+    break_glass: tuple[tuple[str, str], ...] = ()
 
 
 class _ResultMembers(Struct, frozen=True):
@@ -241,6 +257,8 @@ def read_record(
         head = _intent.decode(intent)
         run = Run(
             adopted=tuple((_address(address), slots) for address, slots in head.adopted),
+            protection=tuple((_address(address), on) for address, on in head.protection),
+            break_glass=tuple((_address(address), why) for address, why in head.break_glass),
             **{name: getattr(head, name) for name in _RUN_MEMBERS},
         )
         steps = tuple(_step(store, item) for item in head.steps)
@@ -307,10 +325,12 @@ _RUN_MEMBERS = (
 class Inventory:
     """What is ours in one store: address → the slots that the last apply from git left there.
 
-    An address that an apply emptied stays, with `NOTHING`, so that its return is seen as drift.
+    An address that an apply emptied stays, with `NOTHING`, so that its return is seen as drift. What is
+    `protected` may not be removed until a later record says otherwise.
     """
 
     recorded: Mapping[Address, Slots]
+    protected: frozenset[Address] = frozenset()
 
     def owns(self, address: Address) -> bool:
         """Whether the ledger's inventory holds this address."""
@@ -320,14 +340,16 @@ class Inventory:
 def inventory(records: Iterable[Record]) -> Inventory:
     """Fold the records of applies from git, in order, to what is ours."""
     recorded: dict[Address, Slots] = {}
+    protected: dict[Address, bool] = {}
     for record in records:
         if record.run.by != "git" or record.results is None:
             continue
         recorded.update(record.run.adopted)
+        protected.update(record.run.protection)
         for change in record.applied_changes():
             before = recorded.get(change.address)
             if before is None and change.after is not None:  # nearly every change of a large first apply
                 recorded[change.address] = {change.slot: change.after}
             else:
                 recorded[change.address] = merged(before or NOTHING, (change,))
-    return Inventory(recorded)
+    return Inventory(recorded, frozenset(address for address, on in protected.items() if on))

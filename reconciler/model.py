@@ -204,7 +204,8 @@ class Declaration:
 
     `source` is where the bytes come from if the store lacks them (a build root or a pack, relative to
     the repository root); it is not part of the wish. A slot that is not named is not managed. `NOTHING`
-    as slots means that the address must not exist; `reason` is then its tombstone.
+    as slots means that the address must not exist; `reason` is then its tombstone. `protected` says that
+    it may not be removed until it says otherwise; None leaves that as it is recorded.
     """
 
     address: Address
@@ -212,6 +213,7 @@ class Declaration:
     place: Place
     source: str | None = None
     reason: str | None = None
+    protected: bool | None = None
 
 
 def public_location(location: str) -> str:
@@ -260,12 +262,23 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Yank:
+    """Why a release was withdrawn, since which day (as written), and the key of what replaces it."""
+
+    reason: str
+    place: Place
+    at: str = ""
+    replaced_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """The state wanted at one commit: stores, and declarations sorted by address.
 
     `scopes` names each managed (store, kind) together with the number of entries its documents list,
     so that an emptied document is seen; `authoritative` names the stores in which everything is ours;
-    `committed` are the sources that are files of the commit, read from it and not from the disk.
+    `committed` are the sources that are files of the commit, read from it and not from the disk; `yanked`
+    are the releases that were withdrawn and must not be promoted again, in any store.
     """
 
     commit: str
@@ -278,6 +291,7 @@ class Desired:
     metas: Mapping[str, Meta] = field(default_factory=dict)
     governance: Mapping[str, bytes] = field(default_factory=dict)
     committed: frozenset[str] = frozenset()
+    yanked: Mapping[Address, Yank] = field(default_factory=dict)
 
     def of_store(self, store: str) -> tuple[Declaration, ...]:
         """The declarations of one store, in address order."""

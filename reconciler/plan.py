@@ -23,8 +23,8 @@ from reconciler.contents import Inside
 from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
-from reconciler.governance import InForce
-from reconciler.model import Address, Change, Depth, Finding, Place, Shape, Slots, Step, StoreConfig
+from reconciler.governance import ExceptionType, InForce
+from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Shape, Slots, Step, StoreConfig
 from reconciler.snapshot import Advisory
 
 SCHEMA = "reconciler/plan/v1"
@@ -33,6 +33,7 @@ LIFETIME = 24 * 60 * 60
 
 PLAN_LIMIT = 256 * 1024 * 1024
 _TOLERATED_SKEW = 5 * 60
+_IMMUTABLE = "tag-immutable"
 _MARKS = (b'"resource_changes":', b'"intent":')
 """What tells a plan that was edited from a file that never was one."""
 
@@ -50,6 +51,12 @@ class StorePlan:
     depth: Depth
     places: Mapping[Address, Place] = field(default_factory=lambda: MappingProxyType({}))
     held: tuple[Address, ...] = ()
+    protection: tuple[tuple[Address, bool], ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether neither the store nor its ledger would change."""
+        return not (self.steps or self.adopted or self.protection)
 
     @property
     def changes(self) -> Iterable[Change]:
@@ -92,9 +99,10 @@ class Plan:
                             "identity": part.config.identity,
                             "steps": [_step_intent(step) for step in part.steps],
                             "adopted": [[str(address), dict(slots)] for address, slots in part.adopted],
+                            **_protection_intent(part),
                         }
                         for part in self.stores
-                        if part.steps or part.adopted
+                        if not part.idle
                     ],
                 }
             )
@@ -132,12 +140,22 @@ class Plan:
             "steps": [_step_json(step) for part in self.stores for step in part.steps],
             "resource_changes": [item for part in self.stores for item in _resource_changes(part)],
             "adopted": [str(address) for part in self.stores for address, _ in part.adopted],
+            "protection": [
+                {"address": str(address), "protected": on}
+                for part in self.stores
+                for address, on in part.protection
+            ],
             "held": [str(address) for part in self.stores for address in part.held],
             "contents": [item.to_json() for item in self.contents],
             "findings": [finding_json(finding) for finding in self.findings],
             "guards": None if self.in_force is None else _guards_json(self.in_force),
         }
         return {"digest": sha256_digest(canonical(document)), **document}
+
+
+def _protection_intent(part: StorePlan) -> dict[str, Any]:
+    lines = [[str(address), on] for address, on in part.protection]
+    return {"protection": lines} if lines else {}
 
 
 def _step_intent(step: Step) -> list[Any]:
@@ -168,6 +186,20 @@ def _resource_changes(part: StorePlan) -> Iterable[dict[str, Any]]:
                     "after": {c.slot: c.after for c in changes if c.after is not None} or None,
                 },
             }
+
+
+def broken_glass(plan: Plan, part: StorePlan) -> tuple[tuple[Address, str], ...]:
+    """The version tags of one store that an exception lets move, each with who allows it and why."""
+    if plan.in_force is None:
+        return ()
+    excused = {f.subject for f in plan.findings if f.rule == _IMMUTABLE and f.severity is Severity.WARN}
+    return tuple(
+        (address, f"{one.owner}: {one.reason}")
+        for address in dict.fromkeys(change.address for change in part.changes)
+        if str(address) in excused
+        for one in plan.in_force.exceptions
+        if one.type is ExceptionType.BREAK_GLASS and one.covers(str(address))
+    )
 
 
 def by_address(changes: Iterable[Change]) -> dict[Address, list[Change]]:
@@ -242,6 +274,7 @@ def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, dep
         depth=depth,
         places={address: wish.place for address, wish in difference.declarations.items()},
         held=tuple(difference.held),
+        protection=tuple(difference.protection),
     )
 
 

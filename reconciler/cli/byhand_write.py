@@ -22,6 +22,7 @@ from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import (
     Conflict,
     Corrupt,
+    Denied,
     InvalidInput,
     OutcomeUnknown,
     PartlyApplied,
@@ -41,6 +42,8 @@ from reconciler.model import (
     Step,
     StepResult,
 )
+from reconciler.plan import by_address
+from reconciler.policy.protection import taken_away
 from reconciler.render.byhand import Written, written_text
 
 _ATTEMPTS = 5
@@ -116,8 +119,10 @@ def carry_out(
     if not args.dry_run:
         _finish_open_run(console, hand)
     for attempt in range(1, _ATTEMPTS + 1):
-        intention = decide(hand.observe(wanted, depth))
+        live = hand.observe(wanted, depth)
+        intention = decide(live)
         steps = _steps(hand, intention)
+        _refuse_unprotecting(hand, steps, live)
         if args.dry_run:
             return Written(
                 status="dry-run", said=intention.said, steps=steps, results=(), notes=intention.notes
@@ -137,6 +142,24 @@ def carry_out(
             status="done", said=intention.said, steps=steps, results=results, notes=intention.notes
         )
     raise AssertionError  # the last attempt returned or raised
+
+
+def _refuse_unprotecting(hand: Hand, steps: Sequence[Step], live: Mapping[Address, Observed]) -> None:
+    """Refuse to remove what the ledger protects; by hand nobody lifts that.
+
+    Raises:
+        Denied: E_PROTECTED.
+    """
+    protected = hand.opened.inventory.protected
+    changes = by_address(change for step in steps for change in step.changes) if protected else {}
+    for address, of_it in changes.items():
+        if address in protected and taken_away(hand.opened.shape, address, slots_of(live, address), of_it):
+            raise Denied.of(
+                "E_PROTECTED",
+                "the ledger says that it is protected, so it is not removed",
+                path=str(address),
+                fix="declare it with 'protected: false' in git, and apply that first",
+            )
 
 
 def _steps(hand: Hand, intention: Intention) -> tuple[Step, ...]:

@@ -16,15 +16,15 @@ Example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reconciler.canonical import canonical, parse_strict
+from reconciler.canonical import canonical
 from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file, replace_file
 from reconciler.cli.options import add_output
+from reconciler.cli.pinned import kept
 from reconciler.cli.workspace import TOOL, Opened, Workspace, refreshed
 from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Stale
 from reconciler.gc import (
@@ -34,11 +34,8 @@ from reconciler.gc import (
     Retention,
     Roots,
     declared_in,
-    gc_pins,
     judge,
-    pinned_ids,
     read_plan,
-    retention_of,
     unusable,
 )
 from reconciler.ledger import Run
@@ -46,10 +43,7 @@ from reconciler.model import Outcome
 from reconciler.stores.port import collector
 
 SCHEMA = "reconciler/gc-apply/v1"
-PINS = "ops/inventory/pins.yaml"
-GC_PINS = "ops/inventory/gc-pins.json"
 FREEZE = "ops/datasets/freeze-policy.json"
-_PINS_LIMIT = 5_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,52 +188,23 @@ def _run(args: argparse.Namespace, workspace: Workspace, found: GcPlan) -> Run:
 
 
 def _roots(workspace: Workspace) -> Roots:
-    """What keeps content besides the store, as the commit says it.
+    """What keeps content besides the store: the commit's wishes and pins, the base's freeze policy.
 
     Raises:
         LimitExceeded: E_GC_ROOTS, a file is missing or is not of its form.
     """
-    from reconciler.desired.yaml_guard import parse  # noqa: PLC0415 - the YAML library
-
-    files = _files(workspace, (PINS, GC_PINS))
     try:
-        pins = parse(files[PINS], PINS).root
-        more = parse_strict(files[GC_PINS], where=GC_PINS)
-    except InvalidInput as error:
+        pinned = kept(workspace.tree, workspace.pins)
+    except ReconcilerError as error:
         problem = error.problems[0]
         raise unusable(problem.path, problem.message, problem.got) from error
     retention = Retention()
     if workspace.selected[0].kind == "serving":
-        freeze = workspace.desired.governance.get(FREEZE)
-        if freeze is None:
+        if FREEZE not in workspace.protected.governance:
             raise unusable(FREEZE, "the file is missing")
-        try:
-            retention = retention_of(parse_strict(freeze, where=FREEZE), FREEZE)
-        except InvalidInput as error:
-            raise unusable(FREEZE, error.problems[0].message) from error
-    return Roots(
-        declared=declared_in(workspace.desired),
-        pinned=pinned_ids(pins, PINS) | gc_pins(more, GC_PINS),
-        retention=retention,
-    )
-
-
-def _files(workspace: Workspace, paths: tuple[str, ...]) -> Mapping[str, bytes]:
-    listing = workspace.tree.find(paths)
-    if listing.problems:
-        raise unusable(listing.problems[0].path, listing.problems[0].message)
-    entries = {entry.path: entry for entry in listing.entries}
-    for path in paths:
-        if path not in entries:
-            raise unusable(path, "the file is missing")
-    try:
-        read = {entry.path: data for entry, data in workspace.tree.read(listing.entries, _PINS_LIMIT)}
-    except ReconcilerError as error:
-        raise unusable(error.problems[0].path, error.problems[0].message) from error
-    for path in paths:
-        if len(read[path]) > _PINS_LIMIT:
-            raise unusable(path, f"the file is larger than {_PINS_LIMIT} bytes")
-    return read
+        said = workspace.protected.guards.governance
+        retention = Retention(said.release_lines, said.line_versions, said.reviewed_deletion)
+    return Roots(declared=declared_in(workspace.desired), pinned=pinned, retention=retention)
 
 
 # Answers.

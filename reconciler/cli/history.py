@@ -108,6 +108,8 @@ def _record_json(record: Record) -> dict[str, Any]:
         "finished": record.results is not None,
         "heads": dict(record.heads),
         "adopted": [str(address) for address, _ in run_values.adopted],
+        "protection": [{"address": str(address), "protected": on} for address, on in run_values.protection],
+        "break_glass": [{"address": str(address), "reason": why} for address, why in run_values.break_glass],
         "steps": [
             {
                 "id": step.id,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from reconciler.desired.draft import Draft, Use
+from reconciler.desired.draft import Draft, Use, truth
 from reconciler.desired.location import relative_path_problem, source_problem
 from reconciler.desired.schema import NONE
 from reconciler.desired.yaml_guard import Document
@@ -40,7 +40,8 @@ def add_catalog(document: Document, draft: Draft) -> None:
         slots: dict[str, Value] = {"artifact": entry["manifest"], "entry": "listed"}
         if "diffs" in entry:
             slots["diffs"] = _diffs(entry["diffs"], index, document, draft)
-        draft.declare(Declaration(Address(store, DATASET, entry["id"]), slots, place, source))
+        address = Address(store, DATASET, entry["id"])
+        draft.declare(Declaration(address, slots, place, source, protected=truth(entry.get("protected"))))
         if "meta" in entry:
             draft.describe(str(place), entry["meta"])
     for index, entry in enumerate(root.get("removed", [])):
@@ -49,8 +50,24 @@ def add_catalog(document: Document, draft: Draft) -> None:
         address = Address(store, DATASET, entry["id"])
         draft.declare(Declaration(address, NOTHING, place, reason=entry["reason"]))
         draft.describe(str(place), entry.get("meta"))
+    _add_yanked(store, document, draft)
     if LATEST in root:
         _add_latest(root[LATEST], store, document, draft)
+
+
+def _add_yanked(store: str, document: Document, draft: Draft) -> None:
+    """A withdrawn dataset is not listed any more, and nobody may list it again."""
+    for index, entry in enumerate(document.root.get("yanked", [])):
+        place = Place(document.path, *document.place(("yanked", index)))
+        for name in ("id", "replacedBy"):
+            if name in entry:
+                draft.note(dataset_id_problem(entry[name]), document, ("yanked", index, name))
+        if entry["id"] == entry.get("replacedBy"):
+            draft.refuse("E_YANKED", "a withdrawn dataset does not replace itself", place, got=entry["id"])
+        address = Address(store, DATASET, entry["id"])
+        draft.declare(Declaration(address, NOTHING, place, reason=f"yanked: {entry['reason']}"))
+        draft.withdraw(address, entry, place)
+        draft.describe(str(place), entry.get("meta"))
 
 
 def add_removed_catalog(document: Document, draft: Draft) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from reconciler.canonical import parse_strict, sha256_digest
-from reconciler.desired.draft import Assertion, Draft, Named, Pin, Use
+from reconciler.desired.draft import Assertion, Draft, Named, Pin, Use, truth
 from reconciler.desired.location import relative_path_problem
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree
 from reconciler.desired.yaml_guard import Document
@@ -34,6 +34,7 @@ MANIFEST: Final = "manifest"
 LINK: Final = "link"
 TAG: Final = "tag"
 YANKED: Final = "yanked"
+PROTECTED: Final = "protected"
 LINKED: Final = "linked"
 NONE: Final = "none"
 MANIFEST_LIMIT: Final = 5_000_000
@@ -60,7 +61,10 @@ def add_dataset(document: Document, draft: Draft) -> None:
         if first is None or pin.manifest is not None or first.yanked:
             draft.pins.append(pin)
         else:
-            pins[pin.tag] = Pin(store, dataset, pin.tag, first.manifest, first.place, yanked=True)
+            shielded = first.protected if pin.protected is None else pin.protected
+            pins[pin.tag] = Pin(
+                store, dataset, pin.tag, first.manifest, first.place, yanked=True, protected=shielded
+            )
     draft.pins += pins.values()
     for index, text in enumerate(root.get("links", [])):
         place = Place(document.path, *document.place(("links", index)))
@@ -111,7 +115,8 @@ def _versions(document: Document, draft: Draft, store: str, dataset: str) -> Ite
         named = _named(entry["manifest"], place, document, draft, ("versions", text, "manifest"))
         if "meta" in entry:
             draft.describe(str(place), entry["meta"])
-        yield Pin(store, dataset, text, named, place, yanked=_true(entry.get(YANKED)))
+        withdrawn, shielded = bool(truth(entry.get(YANKED))), truth(entry.get(PROTECTED))
+        yield Pin(store, dataset, text, named, place, yanked=withdrawn, protected=shielded)
 
 
 def _yanked(document: Document, draft: Draft, store: str, dataset: str) -> Iterator[Pin]:
@@ -122,7 +127,9 @@ def _yanked(document: Document, draft: Draft, store: str, dataset: str) -> Itera
         if "manifest" in entry:
             named = _named(entry["manifest"], place, document, draft, (YANKED, index, "manifest"))
         draft.describe(str(place), entry.get("meta") or {"reason": entry["reason"]})
-        yield Pin(store, dataset, entry["version"], named, place, yanked=True)
+        draft.withdraw(Address(store, TAG, f"{dataset}@{entry['version']}"), entry, place)
+        shielded = truth(entry.get(PROTECTED))
+        yield Pin(store, dataset, entry["version"], named, place, yanked=True, protected=shielded)
 
 
 def _add_removed(document: Document, draft: Draft, store: str, dataset: str) -> None:
@@ -150,10 +157,6 @@ def _add_dev(document: Document, draft: Draft, store: str, dataset: str) -> None
     draft.describe(str(place), written.get("meta"))
     named = _named(written["manifest"], place, document, draft, (DEV, "manifest"))
     draft.pins.append(Pin(store, dataset, DEV, named, place))
-
-
-def _true(written: object) -> bool:
-    return written in (True, "true")
 
 
 def _judge_version(text: str, place: Place, draft: Draft) -> Version | None:
@@ -255,7 +258,8 @@ def _declare(pin: Pin, digest: str | None, source: str | None, draft: Draft) -> 
         if pin.tag != DEV:
             # An empty list is the wish for an absent slot: a yank by hand of a released version is drift.
             slots[YANKED] = YANKED if pin.yanked else ()
-        draft.declare(Declaration(Address(pin.store, TAG, f"{pin.dataset}@{pin.tag}"), slots, pin.place))
+        address = Address(pin.store, TAG, f"{pin.dataset}@{pin.tag}")
+        draft.declare(Declaration(address, slots, pin.place, protected=pin.protected))
     if digest is None:
         return
     link = Address(pin.store, LINK, f"{pin.dataset}@{digest}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.governance import Exemption, Guards
-from reconciler.model import Address, Declaration, Meta, Place, StoreConfig
+from reconciler.model import Address, Declaration, Meta, Place, StoreConfig, Yank
 
 
 class Use(NamedTuple):
@@ -47,6 +47,7 @@ class Pin(NamedTuple):
     manifest: Named | None
     place: Place
     yanked: bool = False
+    protected: bool | None = None
 
 
 class Pinned(NamedTuple):
@@ -86,6 +87,7 @@ class Draft:
     assertions: list[Assertion] = field(default_factory=list)
     explicit_links: dict[Address, Place] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
+    yanked: dict[Address, Yank] = field(default_factory=dict)
     policies: list[Guards] = field(default_factory=list)
     exemptions: list[Exemption] = field(default_factory=list)
     rules_named: list[tuple[str, Place]] = field(default_factory=list)
@@ -130,3 +132,17 @@ class Draft:
         """Note who answers for a document or an entry."""
         if meta:
             self.metas[where] = Meta(**meta)
+
+    def withdraw(self, address: Address, entry: dict[str, Any], place: Place) -> None:
+        """Note that a release was withdrawn."""
+        self.yanked[address] = Yank(
+            reason=entry["reason"],
+            place=place,
+            at=entry.get("at", ""),
+            replaced_by=entry.get("replacedBy", ""),
+        )
+
+
+def truth(written: object) -> bool | None:
+    """What `true` or `false` says, in YAML's text or an editor's value; None where nothing is written."""
+    return None if written is None else written in (True, "true")

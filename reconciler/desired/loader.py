@@ -145,6 +145,7 @@ def load_all(
         metas=MappingProxyType(draft.metas),
         governance=MappingProxyType(governance),
         committed=frozenset(draft.committed),
+        yanked=MappingProxyType(draft.yanked),
     )
     pins = Pins(datasets=frozenset(draft.pinned.datasets), digests=frozenset(draft.pinned.digests))
     return Loaded(desired, guards, pins)

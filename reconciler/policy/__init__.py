@@ -58,6 +58,7 @@ FIXED: Final = frozenset(
         "order",
         "policy-mixed",
         "protected",
+        "protected-live",
         "removal-needs-tombstone",
         "store-proposed",
         "tag-immutable",

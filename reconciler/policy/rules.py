@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from reconciler.policy import budgets, control, integrity, movement, order, promotion
+from reconciler.policy import budgets, control, integrity, movement, order, promotion, protection
 from reconciler.policy.facts import Rule, each_store
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -39,6 +39,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "freeze-window": each_store(control.freeze_window),
         "required-owners": each_store(control.required_owners),
         "protected": each_store(control.protected),
+        "protected-live": each_store(protection.protected_live),
         "delete-budget": budgets.delete_budget,
         "update-budget": budgets.update_budget,
         "retarget-budget": budgets.retarget_budget,

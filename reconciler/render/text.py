@@ -94,7 +94,7 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
     """The plan as people read it; at most `limit` changes a store, the rest counted."""
     lines = [advisory_line(plan.advisory)] if plan.advisory else []
     for part in plan.stores:
-        if not part.steps and not part.newly_ours:
+        if not part.steps and not part.newly_ours and not part.protection:
             continue
         lines.append(f"{part.config.name}  ({part.config.kind}, observed: {part.depth.value})")
         shown = [
@@ -111,6 +111,10 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
             lines.append(f"  … and {len(shown) - limit} more")
         if part.newly_ours:
             lines.append(f"  = adopt        {plural(part.newly_ours, 'address')} that already match")
+        lines += [
+            f"  = {'protect' if on else 'unprotect':<12} {escaped(address.key, 120)}"
+            for address, on in part.protection[:limit]
+        ]
     if plan.findings:
         lines.append("findings")
         lines += [finding_line(finding) for finding in plan.findings]
@@ -130,7 +134,7 @@ def advisory_line(advisory: Advisory) -> str:
 def plan_summary(plan: Plan) -> str:
     """The closing lines of a plan: counts and the digest that reviewers approve."""
     summary = plan.summary()
-    if plan.empty and not plan.findings and not summary["adopted"]:
+    if not plan.findings and not any(p.steps or p.newly_ours or p.protection for p in plan.stores):
         return f"nothing to do   ({plural(summary['noop'], 'declaration')} checked)"
     steps = sum(len(part.steps) for part in plan.stores)
     counts = ", ".join(f"{summary[name]} to {name}" for name in ("create", "update", "delete"))
@@ -209,6 +213,10 @@ def history_text(store: str, records: Iterable[Record], *, of: str = "") -> str:
             lines.append(f"    {escaped(run.command, 200)}")
         outcomes = {result.step: result.outcome.value for result in record.results or ()}
         lines += [f"    {outcomes.get(step.id, 'unfinished'):<11} {step.id}" for step in record.steps]
+        lines += [f"    break-glass {address}   {escaped(why, 200)}" for address, why in run.break_glass]
+        lines += [
+            f"    {'protected' if on else 'unprotected':<11} {address}" for address, on in run.protection
+        ]
         if run.adopted and not record.steps:
             lines.append(f"    adopted     {plural(len(run.adopted), 'address')}")
     nothing = f"{store}: no record of {escaped(of, 120)}" if of else f"{store}: no record yet"

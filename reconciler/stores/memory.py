@@ -138,7 +138,7 @@ class MemoryStore:
 
     def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
         """Do the steps in order and record them; see the port."""
-        if not steps and not run.adopted:
+        if not steps and not run.claims:
             return ()
         with self._locked():
             state = self._writable()

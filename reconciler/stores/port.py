@@ -126,8 +126,8 @@ class Store(Protocol):
     def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
         """Do the steps in order and record them; one result per step.
 
-        A step that fails leaves the later ones `NOT_STARTED`. No steps and something adopted adds the
-        record only; no steps and nothing adopted writes nothing.
+        A step that fails leaves the later ones `NOT_STARTED`. No steps and a run that claims
+        something adds the record only; no steps and no claim writes nothing.
 
         Raises:
             Conflict: a `before` does not hold; nothing was written.

@@ -56,7 +56,7 @@ from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.s3_access import access_of
 from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
-from reconciler.stores.registry.values import LatestRule, RegistryState
+from reconciler.stores.registry.values import BreakGlass, LatestRule, RegistryState
 
 __all__ = ["SHAPE", "RegistryStore", "open_database", "open_store"]
 
@@ -141,6 +141,14 @@ def open_store(config: StoreConfig, surroundings: Surroundings) -> RegistryStore
     return RegistryStore(config, surroundings, Registry(settings))
 
 
+def _break_glass(run: Run) -> BreakGlass | None:
+    """The permission to move version tags that a run brings."""
+    if not run.break_glass:
+        return None
+    reasons = dict.fromkeys(why for _, why in run.break_glass)
+    return BreakGlass("; ".join(reasons), frozenset(address for address, _ in run.break_glass))
+
+
 class RegistryStore:
     """One registry (see `reconciler.stores.port.Store`)."""
 
@@ -194,7 +202,12 @@ class RegistryStore:
             # Objects are put before the transaction: a plan that cannot be done must not put any.
             self._check_before(changes)
             self._check_contents(changes, sources)
-        return self.registry.commit(steps, run, contents=self._contents(sources) if sources else None)
+        return self.registry.commit(
+            steps,
+            run,
+            contents=self._contents(sources) if sources else None,
+            break_glass=_break_glass(run),
+        )
 
     def recover(self) -> None:
         """Nothing: a killed transaction leaves nothing behind."""

@@ -71,7 +71,7 @@ class Writer(Lookup):
         """Do planned steps in one transaction, all or nothing; see `stores.port.Store.commit`.
 
         Args:
-            steps: what to change; an empty sequence adds the record only, if something was adopted.
+            steps: what to change; an empty sequence adds the record only, if the run claims something.
             run: what the ledger says of it.
             contents: the bytes of the manifests that the steps register.
             break_glass: permission to move version tags.
@@ -86,7 +86,7 @@ class Writer(Lookup):
             InvalidInput: a change has no meaning here, or names what is not there.
             Unavailable, Corrupt: the registry cannot be used.
         """
-        if not steps and not run.adopted:
+        if not steps and not run.claims:
             return ()
         edits = edits_of(change for step in steps for change in step.changes)
         refuse_moves(self._settings.name, edits, break_glass)

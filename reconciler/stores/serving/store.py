@@ -135,7 +135,7 @@ class ServingStore:
             Conflict, Corrupt, Denied, InvalidInput, Unavailable: nothing was written.
             OutcomeUnknown: an unfinished run could not be finished, or the intent may have been written.
         """
-        if not steps and not run.adopted:
+        if not steps and not run.claims:
             return ()
         check_form(steps, self._where)
         if self._open() is None:

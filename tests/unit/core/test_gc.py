@@ -8,18 +8,15 @@ from dataclasses import replace
 import pytest
 
 from reconciler.canonical import canonical
-from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Problem
+from reconciler.errors import Corrupt, InvalidInput, Problem
 from reconciler.gc import (
     Content,
     GcPlan,
     Holdings,
     Retention,
     Roots,
-    gc_pins,
     judge,
-    pinned_ids,
     read_plan,
-    retention_of,
 )
 from reconciler.model import Address
 
@@ -137,68 +134,3 @@ def test_another_document_is_no_plan(document: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_plan(canonical(document), "gc.json")
     assert refused.value.code == "E_SCHEMA_VERSION"
-
-
-def test_both_forms_of_an_id_pin_the_same_dataset() -> None:
-    ids = [MOUSE, "release=2&species=homo_sapiens&assembly=GRCh38"]
-    pins = gc_pins({"dataset_ids": ids, "artifact_hashes": ["b" * 64, DIGEST]}, "gc-pins.json")
-    assert pins == {MOUSE, "2/homo_sapiens/GRCh38", "sha256:" + "b" * 64, DIGEST}
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        None,
-        {},
-        {"dataset_ids": []},
-        {"dataset_ids": [], "artifact_hashes": [], "datasets": []},
-        {"dataset_ids": MOUSE, "artifact_hashes": []},
-        {"dataset_ids": [1], "artifact_hashes": []},
-        {"dataset_ids": ["1/mus_musculus"], "artifact_hashes": []},
-        {"dataset_ids": ["species=mus_musculus&release=1&assembly=GRCm39"], "artifact_hashes": []},
-        {"dataset_ids": ["release=1&species=Mus&assembly=GRCm39"], "artifact_hashes": []},
-        {"dataset_ids": [], "artifact_hashes": ["md5:" + "b" * 32]},
-        {"dataset_ids": [], "artifact_hashes": ["B" * 64]},
-    ],
-)
-def test_any_other_form_of_pins_stops_the_collection(document: object) -> None:
-    with pytest.raises(LimitExceeded) as refused:
-        gc_pins(document, "gc-pins.json")
-    assert refused.value.code == "E_GC_ROOTS"
-
-
-@pytest.mark.parametrize("ids", [None, "x", [MOUSE, "release=1&species=a&assembly=B"], [None]])
-def test_any_other_form_of_the_inventorys_ids_stops_the_collection(ids: object) -> None:
-    with pytest.raises(LimitExceeded) as refused:
-        pinned_ids({"dataset_ids": ids}, "pins.yaml")
-    assert refused.value.code == "E_GC_ROOTS"
-
-
-def test_the_freeze_policy_says_what_is_retained() -> None:
-    retention = {
-        "minimum_release_lines": 2,
-        "preserve_latest_fixture_versions": 3,
-        "require_deletion_review": True,
-    }
-    assert retention_of({"retention": retention}, "freeze-policy.json") == Retention(2, 3, reviewed=True)
-
-
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
-        ("minimum_release_lines", None),
-        ("minimum_release_lines", -1),
-        ("minimum_release_lines", True),
-        ("preserve_latest_fixture_versions", "2"),
-        ("require_deletion_review", None),
-    ],
-)
-def test_a_freeze_policy_without_a_usable_retention_stops_the_collection(member: str, value: object) -> None:
-    retention: dict[str, object] = {
-        "minimum_release_lines": 2,
-        "preserve_latest_fixture_versions": 3,
-        "require_deletion_review": True,
-    }
-    with pytest.raises(LimitExceeded) as refused:
-        retention_of({"retention": {**retention, member: value}}, "freeze-policy.json")
-    assert refused.value.code == "E_GC_ROOTS"

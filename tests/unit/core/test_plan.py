@@ -77,6 +77,7 @@ def test_saved_plan_says_what_would_happen() -> None:
             _change(str(LATEST), "set alias latest", "set alias", ALIAS),
         ],
         "adopted": [],
+        "protection": [],
         "held": [],
         "contents": [],
         "findings": [],

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.governance import Guards, Ownership
+from reconciler.ledger import Inventory
 from reconciler.model import Meta
 from tests.unit.policy.scenes import (
+    at,
     facts_of,
     gone,
     human,
@@ -78,6 +82,15 @@ def test_protected_release_is_not_taken_away(pattern: str) -> None:
 def test_what_no_pattern_names_is_not_protected(pattern: str) -> None:
     store = facts_of(live([human(110), human(111)]), [gone(human(110)), listed(human(111))])
     assert said("protected", whole(store, guards=Guards(protected=(pattern,)))) == []
+
+
+def test_what_the_ledger_protects_is_not_taken_away() -> None:
+    store = facts_of(live([human(110), human(111)]), [gone(human(110)), listed(human(111))])
+    protected = Inventory(store.inventory.recorded, frozenset({at(human(110)), at(human(111))}))
+    assert said("protected-live", whole(store)) == []
+    assert said("protected-live", whole(replace(store, inventory=protected))) == [
+        ("deny", f"m/dataset/{human(110)}", "E_PROTECTED")
+    ]
 
 
 def test_protected_alias_is_not_pointed_elsewhere() -> None:

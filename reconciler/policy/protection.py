@@ -1,0 +1,35 @@
+"""Protection that lives with the record: what the ledger protects is not removed, whatever git says now.
+
+A line that protects something protects nothing any more once it is deleted together with the thing. So
+`protected: true` is recorded when it is applied, and lifting it is a change of its own that is applied
+first: `protected: false`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.model import Address, Change, Finding, Severity, Shape, Slots, merged
+from reconciler.policy.budgets import DELETE, RETARGET, action_of, visible
+from reconciler.policy.facts import Facts, StoreFacts
+
+
+def taken_away(shape: Shape, address: Address, live: Slots, changes: Iterable[Change]) -> bool:
+    """Whether changes leave nothing of an address but content that only garbage collection removes."""
+    return visible(shape, address, live) and not visible(shape, address, merged(live, changes))
+
+
+def protected_live(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What the ledger protects is neither taken away nor, where an exception lets it move, moved."""
+    protected = store.inventory.protected
+    for address, state in store.touched.items() if protected else ():
+        if address in protected and action_of(store.plan.shape, address, state) in {DELETE, RETARGET}:
+            yield Finding(
+                rule="protected-live",
+                severity=Severity.DENY,
+                subject=str(address),
+                message="the ledger says that it is protected, so it is not removed",
+                place=store.place(address),
+                code="E_PROTECTED",
+                fix="declare it with 'protected: false', apply that, and remove it in a change after that",
+            )
