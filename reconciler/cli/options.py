@@ -71,6 +71,13 @@ def add_stores(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_live(parser: argparse.ArgumentParser) -> None:
+    """Add what stands in for the stores."""
+    parser.add_argument(
+        "--live", metavar="FILE", type=Path, help="plan from this snapshot and open no store; never applied"
+    )
+
+
 def add_detailed_exitcode(parser: argparse.ArgumentParser) -> None:
     """Add `--detailed-exitcode`."""
     parser.add_argument(

@@ -22,7 +22,14 @@ from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.contents import with_contents
 from reconciler.cli.files import replace_file
-from reconciler.cli.options import add_also, add_desired, add_detailed_exitcode, add_output, add_stores
+from reconciler.cli.options import (
+    add_also,
+    add_desired,
+    add_detailed_exitcode,
+    add_live,
+    add_output,
+    add_stores,
+)
 from reconciler.cli.snapshot import advisory, read_live
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
@@ -38,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
-    parser.add_argument(
-        "--live", metavar="FILE", type=Path, help="plan from this snapshot and open no store; never applied"
-    )
+    add_live(parser)
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
     add_output(parser, "sarif")

@@ -24,6 +24,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.contents import Inside
 from reconciler.model import Address, Change, Finding, Place, Severity, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
+from reconciler.render.guards import guards_lines
 from reconciler.render.markdown import code, fitting, prose, value
 from reconciler.render.text import advisory_line, inside_lines, plural
 
@@ -31,8 +32,9 @@ LIMIT: Final = 60_000
 MARKER: Final = "<!-- reconciler:plan{scope} -->"
 
 _FINDINGS_ROOM: Final = 14_000
-_CHANGES_ROOM: Final = 18_000
-_CONTENTS_ROOM: Final = 10_000
+_CHANGES_ROOM: Final = 17_000
+_CONTENTS_ROOM: Final = 9_000
+_GUARDS_ROOM: Final = 4_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
 _STEPS: Final = 12
@@ -91,6 +93,7 @@ def plan_comment(plan: Plan, *, scope: str = "") -> str:
         _changes(plan),
         _contents(plan.contents),
         _steps(plan),
+        _guards(plan),
         ["", _closing(plan)],
     )
     body = "\n".join(line for part in parts for line in part)
@@ -215,6 +218,12 @@ def _steps(plan: Plan) -> list[str]:
     if len(steps) > _STEPS:
         shown.append(f"{len(steps) - _STEPS} more")
     return ["", f"{plural(len(steps), 'step')}, in this order: {' → '.join(shown)}"]
+
+
+def _guards(plan: Plan) -> list[str]:
+    """What judged the plan."""
+    lines = fitting((f"- {prose(line, 500)}" for line in guards_lines(plan)), _GUARDS_ROOM)
+    return ["", *lines] if lines else []
 
 
 def _closing(plan: Plan) -> str:

@@ -63,7 +63,9 @@ def _word(word: str) -> str:
     parts = _OUTER.fullmatch(word)
     if parts is None or not parts["core"]:
         return code(word)
-    return f"{parts['open']}{code(parts['core'])}{parts['close']}"
+    # What `short` has shortened stays as it is shown.
+    core = "…".join(escaped(part, 160) for part in parts["core"][:200].split("…"))
+    return f"{parts['open']}{_span(core)}{parts['close']}"
 
 
 def fitting(lines: Iterable[str], room: int) -> list[str]:

@@ -16,6 +16,7 @@ from reconciler.governance import instant
 from reconciler.ledger import Record
 from reconciler.model import Change, Finding, Outcome, Severity, Slots, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
+from reconciler.render.guards import guards_lines
 from reconciler.snapshot import Advisory
 
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
@@ -118,6 +119,8 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
     if plan.findings:
         lines.append("findings")
         lines += [finding_line(finding) for finding in plan.findings]
+    if lines:
+        lines += guards_lines(plan)
     lines.append(plan_summary(plan))
     return "\n".join(lines)
 

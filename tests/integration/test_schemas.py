@@ -73,6 +73,12 @@ def test_snapshots_and_advisory_plans_are_as_their_schemas_say(applied: Reposito
     check(applied.ok("plan", "--live", "live.json", "--output", "json").document)
 
 
+def test_explanations_are_as_their_schema_says(published: Repository) -> None:
+    step_forward(published)
+    for address in ("alias/latest", "dataset/111/homo_sapiens/GRCh38", "dataset/9/a/b"):
+        check(published.ok("explain", f"serving/{address}", "--output", "json").document)
+
+
 def test_denied_plans_are_as_their_schema_says(applied: Repository) -> None:
     lose_human_110(applied)
     check(applied.run("plan", "--output", "json").document)

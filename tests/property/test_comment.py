@@ -83,17 +83,18 @@ def plan_of(
         policy="sha256:" + "1" * 64,
         tool="t",
         findings=found,
-        contents=tuple(
-            Inside(
-                address=address,
-                content=address.key,
-                beside=value,
-                facts=(Fact("schema", value, address.key), Fact("genes", 1, 2)),
-                differences=(address.key, value),
-                problems=(Problem(code="E_X", message=value, path=address.key, got=value),),
-            )
-            for address in addresses[:20]
-        ),
+        contents=tuple(looked_into(address, value) for address in addresses[:20]),
+    )
+
+
+def looked_into(address: Address, value: str) -> Inside:
+    return Inside(
+        address=address,
+        content=address.key,
+        beside=value,
+        facts=(Fact("schema", value, address.key), Fact("genes", 1, 2)),
+        differences=(address.key, value),
+        problems=(Problem(code="E_X", message=value, path=address.key, got=value),),
     )
 
 

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 from reconciler.canonical import canonical, sha256_digest
-from tests.integration.gitops.changes import check_golden, lose_human_110, step_forward
+from tests.integration.gitops.changes import check_golden, lose_human_110, serving_alone, step_forward
 from tests.integration.gitops.conftest import Repository
 from tests.integration.sarif_shape import check_sarif
+
+
+@pytest.fixture
+def repository(repository: Repository) -> Repository:
+    return serving_alone(repository)
+
 
 TAKEN, LATER = "1770000000", "1770012345"
 Document = dict[str, Any]
