@@ -28,6 +28,7 @@ from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
+from reconciler.policy.budgets import headroom
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ class Workspace:
                 base=self.protected.base,
                 policy=guards.origin,
                 exceptions=tuple(one for one in guards.exceptions if not one.expired(self.now)),
+                headroom=headroom(judged),
             ),
         )
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from reconciler.governance import Budget, ExceptionType, Guards
+from reconciler.governance import Budget, ExceptionType, Guards, Headroom
 from reconciler.model import Address, Finding, Place, Release, Severity, Shape
 from reconciler.policy.facts import Facts, StoreFacts
 from reconciler.policy.lines import Touched
@@ -25,6 +25,7 @@ UPDATE: Final = "update"
 RETARGET: Final = "retarget"
 
 _EVERYWHERE: Final = "plan"
+_ALL_SCOPES: Final = "all scopes"
 _VERBS: Final[Mapping[str, str]] = {DELETE: "take away", UPDATE: "change", RETARGET: "move"}
 _CODES: Final[Mapping[str, str]] = {
     DELETE: "E_DELETE_BUDGET",
@@ -100,7 +101,20 @@ def retarget_budget(facts: Facts) -> Iterator[Finding]:
     return _over(facts, RETARGET)
 
 
-def _over(facts: Facts, action: str) -> Iterator[Finding]:
+def headroom(facts: Facts) -> tuple[Headroom, ...]:
+    """How much of each budget the plan uses, in every scope of the stores that it changes and in all."""
+    return tuple(use.room for action in (DELETE, UPDATE, RETARGET) for use in _uses(facts, action))
+
+
+class _Use(NamedTuple):
+    """What a plan uses of one budget, of how much, and where the first of it was written."""
+
+    room: Headroom
+    live: int
+    place: Place | None
+
+
+def _uses(facts: Facts, action: str) -> Iterator[_Use]:
     budget = facts.guards.budgets.get(action)
     if budget is None:
         return
@@ -109,19 +123,27 @@ def _over(facts: Facts, action: str) -> Iterator[Finding]:
     excused = approved(facts.guards, everything, facts.now) if action == DELETE else frozenset()
     total = 0
     for store in facts.stores:
-        scopes = Counter(address.kind for address in acted[store.name] if address not in excused)
+        rest = [address for address in acted[store.name] if address not in excused]
+        scopes = Counter(address.kind for address in rest)
         total += scopes.total()
-        for kind, number in sorted(scopes.items()):
+        for kind in sorted({*scopes, *store.live_counts}):
             live = store.live_counts.get(kind, 0)
-            if number > allowance(budget, live):
-                rest = [a for a in acted[store.name] if a.kind == kind and a not in excused]
-                sentence = f"the plan would {_VERBS[action]} {number} of {live}, {allowance(budget, live)}"
-                yield _finding(action, f"{store.name}/{kind}", sentence, _first(store, rest))
+            room = Headroom(action, f"{store.name}/{kind}", scopes[kind], allowance(budget, live))
+            yield _Use(room, live, _first(store, [address for address in rest if address.kind == kind]))
     live = sum(sum(store.live_counts.values()) for store in facts.stores)
     most = whole_allowance(budget, live)
-    if most is not None and total > most:
-        sentence = f"the plan would {_VERBS[action]} {total} of {live} in all scopes, {most}"
-        yield _finding(action, _EVERYWHERE, sentence, None)
+    if most is not None:
+        yield _Use(Headroom(action, _ALL_SCOPES, total, most), live, None)
+
+
+def _over(facts: Facts, action: str) -> Iterator[Finding]:
+    for room, live, place in _uses(facts, action):
+        if room.used <= room.allowed:
+            continue
+        everywhere = room.scope == _ALL_SCOPES
+        where = f" in {_ALL_SCOPES}" if everywhere else ""
+        sentence = f"the plan would {_VERBS[action]} {room.used} of {live}{where}, {room.allowed}"
+        yield _finding(action, _EVERYWHERE if everywhere else room.scope, sentence, place)
 
 
 def _finding(action: str, subject: str, sentence: str, place: Place | None) -> Finding:

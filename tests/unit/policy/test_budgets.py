@@ -7,6 +7,7 @@ import pytest
 from reconciler.governance import Budget, ExceptionType, Exemption, Guards
 from reconciler.model import Declaration, Place
 from reconciler.policy import StoreFacts
+from reconciler.policy.budgets import headroom
 from tests.unit.policy.scenes import (
     NOW,
     facts_of,
@@ -170,3 +171,17 @@ def test_latest_of_a_registry_follows_and_is_not_counted() -> None:
     wishes = [tagged("1.0.0", 1), untagged("1.1.0")]
     guards = Guards(budgets={"retarget": NONE})
     assert said("retarget-budget", whole(registry_facts(held, wishes), guards=guards)) == []
+
+
+def test_headroom_is_what_the_plan_uses_of_each_budget() -> None:
+    keys = [human(number) for number in range(101, 161)]
+    store = facts_of(live(keys, keys[-1]), [gone(keys[0]), *(listed(key) for key in keys[1:])])
+    guards = Guards(budgets={"delete": Budget(), "retarget": Budget(count=1)})
+    assert [tuple(room) for room in headroom(whole(store, guards=guards))] == [
+        ("delete", "m/alias", 0, 5),
+        ("delete", "m/dataset", 1, 6),
+        ("delete", "all scopes", 1, 6),
+        ("retarget", "m/alias", 0, 1),
+        ("retarget", "m/dataset", 0, 6),
+        ("retarget", "all scopes", 0, 6),
+    ]
