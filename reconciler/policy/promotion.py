@@ -53,8 +53,9 @@ def promotion_append_only(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
         recorded = store.inventory.recorded.get(address) or store.formerly.get(address, NOTHING)
         before, after = store.touched[address]
         for slot, old in recorded.items():
-            returns = (address.kind, slot) in identity and slot not in before
-            if returns and after.get(slot, old) != old:
+            # What the plan itself replaces is for the rules of what is immutable.
+            stays = before.get(slot, after.get(slot)) == after.get(slot)
+            if (address.kind, slot) in identity and stays and after.get(slot, old) != old:
                 yield Finding(
                     rule="promotion-append-only",
                     severity=Severity.DENY,
