@@ -12,10 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.errors import Conflict, Denied, Exit, InvalidInput, OutcomeUnknown, Problem, ReconcilerError
+from reconciler.errors import (
+    Conflict,
+    Denied,
+    Exit,
+    InvalidInput,
+    LimitExceeded,
+    OutcomeUnknown,
+    Problem,
+    ReconcilerError,
+)
 from reconciler.ledger import Run
 from reconciler.model import NOTHING, Finding, Outcome, Selection, Severity, Step, StepResult
 from reconciler.plan import Plan, StorePlan, broken_glass
+from reconciler.policy.budgets import BUDGET_CODES
 from reconciler.stores.port import Store
 
 SCHEMA = "reconciler/apply/v1"
@@ -50,8 +60,8 @@ class ApplyReport:
         return Exit.PARTLY if Outcome.APPLIED in outcomes else Exit.UNAVAILABLE
 
 
-def denied(findings: tuple[Finding, ...]) -> Denied | None:
-    """The error for the findings that deny, or None."""
+def denied(findings: tuple[Finding, ...]) -> Denied | LimitExceeded | None:
+    """The error for the findings that deny, or None; where only budgets deny, it is a safety limit."""
     problems = [
         Problem(
             code=finding.code or "E_DENIED",
@@ -63,7 +73,10 @@ def denied(findings: tuple[Finding, ...]) -> Denied | None:
         for finding in findings
         if finding.severity is Severity.DENY
     ]
-    return Denied(problems) if problems else None
+    if not problems:
+        return None
+    only_budgets = all(problem.code in BUDGET_CODES for problem in problems)
+    return LimitExceeded(problems) if only_budgets else Denied(problems)
 
 
 def apply_plan(plan: Plan, stores: Mapping[str, Store], run_of: Callable[[StorePlan], Run]) -> ApplyReport:
@@ -75,7 +88,7 @@ def apply_plan(plan: Plan, stores: Mapping[str, Store], run_of: Callable[[StoreP
         run_of: what the ledger record of a store says of this run; what is adopted comes from the plan.
 
     Raises:
-        Denied: policy denies; nothing was written.
+        Denied, LimitExceeded: policy denies, or its budgets alone do; nothing was written.
         ReconcilerError: the first store refused before anything was written.
     """
     refusal = denied(plan.findings)

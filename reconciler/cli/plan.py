@@ -4,7 +4,8 @@ The last line is the intent: the digest that a reviewer approves and `apply --ex
 markdown` is the body of one comment, of bounded length, whose first line says which comment to update;
 `--output sarif` puts the findings on the lines of desired state. `--out` saves the plan for `apply PLAN`; a
 saved plan is sealed, expires after 24 hours and works once. `--live` plans from a file that `snapshot`
-wrote, without opening a store; such a plan is advisory. The exit code is 4 when policy denies.
+wrote, without opening a store; such a plan is advisory. The exit code is 4 when policy denies, 9
+when only a budget does.
 
 for example:
   reconciler plan --out plan.json
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler import __version__
+from reconciler.apply import denied
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.contents import with_contents
@@ -33,7 +35,7 @@ from reconciler.cli.options import (
 from reconciler.cli.snapshot import advisory, read_live
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
-from reconciler.model import Depth, Severity
+from reconciler.model import Depth
 from reconciler.plan import Plan
 from reconciler.render.comment import plan_comment
 from reconciler.render.sarif import plan_sarif
@@ -82,6 +84,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
 
 def exit_of(plan: Plan, *, detailed: bool) -> Exit:
     """The exit code that a plan deserves."""
-    if any(finding.severity is Severity.DENY for finding in plan.findings):
-        return Exit.DENIED
+    refusal = denied(plan.findings)
+    if refusal is not None:
+        return refusal.exit_code
     return Exit.CHANGES if detailed and not plan.empty else Exit.DONE

@@ -32,6 +32,8 @@ _CODES: Final[Mapping[str, str]] = {
     UPDATE: "E_UPDATE_BUDGET",
     RETARGET: "E_RETARGET_BUDGET",
 }
+BUDGET_CODES: Final = frozenset(_CODES.values())
+"""The codes of what is only too much, and not wrong."""
 
 
 def action_of(shape: Shape, address: Address, state: Touched) -> str | None:
