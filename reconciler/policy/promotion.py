@@ -67,6 +67,26 @@ def promotion_append_only(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
                 )
 
 
+def yanked_unpromotable(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What was withdrawn in one store becomes discoverable in none."""
+    if not facts.desired.yanked:
+        return
+    yanked = {(address.kind, address.key): yank for address, yank in facts.desired.yanked.items()}
+    for address, _ in store.appearing:
+        yank = yanked.get((address.kind, address.key))
+        if yank is not None:
+            instead = f"promote {yank.replaced_by}, which replaces it" if yank.replaced_by else "leave it out"
+            yield Finding(
+                rule="yanked-unpromotable",
+                severity=Severity.DENY,
+                subject=str(address),
+                message=f"it was yanked at {yank.place} ({yank.reason})",
+                place=store.place(address),
+                code="E_YANKED",
+                fix=instead,
+            )
+
+
 def environment_path(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """What is promoted stood in the store before this one, with the same bytes, for as long as was asked."""
     if store.upstream is None:

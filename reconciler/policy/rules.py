@@ -26,6 +26,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "promoted-in-manifest": each_store(promotion.promoted_in_manifest),
         "promoted-in-pins": each_store(promotion.promoted_in_pins),
         "promotion-append-only": each_store(promotion.promotion_append_only),
+        "yanked-unpromotable": each_store(promotion.yanked_unpromotable),
         "environment-path": each_store(promotion.environment_path),
         "federation-licence": each_store(promotion.federation_licence),
         "federation-metadata": each_store(promotion.federation_metadata),

@@ -290,6 +290,19 @@ def test_release_does_not_return_with_other_bytes(world: World) -> None:
     assert (ran.code, "E_APPEND_ONLY" in ran.err) == (4, True)
 
 
+def test_yanked_release_is_promoted_nowhere(world: World) -> None:
+    world.stores("one", "two")
+    world.declare([human(110), human(111)], store="two")
+    world.ok("apply", "--yes", "--store", "two")
+    world.declare([human(110)], store="one")
+    path = "desired/catalogs/one.yaml"
+    text = (world.repository.root / path).read_text()
+    yank = f"yanked:\n  - {{id: {human(112)}, reason: wrong contigs, at: 2026-03-01}}\n"
+    world.write(path, text + yank)
+    world.declare([human(110), human(111), human(112)], store="two")
+    world.refused(4, "E_YANKED")
+
+
 def test_environment_path_and_soak_are_kept(world: World) -> None:
     world.stores("one", "prod", prod="one")
     world.policy(soak={"prod": "1h"})

@@ -24,6 +24,7 @@ from reconciler.model import (
     Selection,
     Slots,
     StoreConfig,
+    Yank,
 )
 from reconciler.plan import store_plan
 from reconciler.policy import RULES, Facts, StoreFacts
@@ -116,6 +117,7 @@ def whole(
     manifest_ids: Iterable[str] = (),
     wishes: Iterable[Declaration] = (),
     metas: Mapping[str, Meta] | None = None,
+    yanked: Mapping[Address, Yank] | None = None,
     now: int = NOW,
 ) -> Facts:
     """The facts of a whole plan."""
@@ -126,6 +128,7 @@ def whole(
         stores={},
         declarations=tuple(wishes),
         metas=metas or {},
+        yanked=yanked or {},
     )
     return Facts(
         desired=desired,

@@ -9,7 +9,7 @@ import pytest
 from reconciler.diff import difference
 from reconciler.governance import Governance, Guards, PromotionRules
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Declaration, Depth, Place, Slots, StoreConfig
+from reconciler.model import Address, Declaration, Depth, Place, Slots, StoreConfig, Yank
 from reconciler.plan import store_plan
 from reconciler.policy import StoreFacts
 from reconciler.policy.facts import Terms, Upstream
@@ -77,6 +77,18 @@ def test_version_that_was_untagged_does_not_return_with_another_manifest() -> No
     assert said("promotion-append-only", whole(returned)) == [("deny", str(address), "E_APPEND_ONLY")]
     same = replace(facts, formerly={address: tagged("1.1.0", 2).slots})
     assert said("promotion-append-only", whole(same)) == []
+
+
+def test_what_was_yanked_anywhere_is_promoted_nowhere() -> None:
+    store = facts_of(live([human(110)]), [listed(human(110)), listed(human(111)), listed(human(112))])
+    place = Place("staging.yaml", 4, 1)
+    yank = Yank(reason="wrong contigs", place=place, replaced_by=human(112))
+    facts = whole(store, yanked={at(human(111), "staging"): yank})
+    assert said("yanked-unpromotable", facts) == [("deny", f"m/dataset/{human(111)}", "E_YANKED")]
+    finding = only("yanked-unpromotable", facts)
+    assert finding.message == "it was yanked at staging.yaml:4 (wrong contigs)"
+    assert finding.fix == f"promote {human(112)}, which replaces it"
+    assert said("yanked-unpromotable", whole(store)) == []
 
 
 # The environment path.
