@@ -251,6 +251,17 @@ def immutable(key: str, old: ManifestHash, new: ManifestHash) -> Problem:
     )
 
 
+def reused(key: str, retired: str, old: ManifestHash, new: ManifestHash) -> Problem:
+    """What is said of a version that was removed and is to name something else now."""
+    return Problem(
+        code="E_TAG_IMMUTABLE",
+        path=key,
+        message=f"a version never moves, not even after its removal; {retired} named {digest_of(old)}",
+        got=digest_of(new),
+        fix="tag a new version; only a break-glass exception in git uses this name again",
+    )
+
+
 # Changes of one thing, as an operation by hand makes them.
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from reconciler.errors import Conflict, Denied, InvalidInput, Problem
 from reconciler.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry import statements as sql
-from reconciler.stores.registry.edits import Edits, twins
+from reconciler.stores.registry.edits import Edits, reused, twins
 from reconciler.stores.registry.session import Session
 from reconciler.stores.registry.values import LatestRule
 
@@ -35,6 +35,7 @@ def perform(
     time: int,
     restore: Callable[[ManifestHash], None],
     put_at: int,
+    may_move: Callable[[str], bool],
 ) -> None:
     """Do the edits.
 
@@ -45,16 +46,18 @@ def perform(
         time: when, in Unix seconds, for links and tags.
         restore: puts an object again that garbage collection may have removed since it was put.
         put_at: the database's time before the first object was put, 0 if that is not known.
+        may_move: whether the version with this key may name other bytes than it ever did.
 
     Raises:
         Conflict: E_CONFLICT or E_VERSION_BUILD.
-        Denied: E_LINK_TAGGED or E_MANIFEST_LINKED.
+        Denied: E_TAG_IMMUTABLE, E_LINK_TAGGED or E_MANIFEST_LINKED.
         InvalidInput: E_MANIFEST_UNKNOWN, E_NOT_LINKED or E_TAG_MISSING.
     """
     _load(session, edits)
     _compare(session, edits)
     _register(session, edits, restore, put_at)
     _link(session, edits, time)
+    _refuse_reuse(session, edits, may_move)
     _tag(session, edits, time)
     _derive_latest(session, edits, rule, time)
     _unlink(session, edits)
@@ -149,6 +152,19 @@ def _link(session: Session, edits: Edits, time: int) -> None:
     session.run(sql.LINK, (time,))
 
 
+def _refuse_reuse(session: Session, edits: Edits, may_move: Callable[[str], bool]) -> None:
+    """A version that was removed is still the name of what it named."""
+    if not any(edit.new_hash and not edit.old_hash for edit in edits.tags):
+        return
+    problems = [
+        reused(f"{namespace}/{name}@{version}", retired, ManifestHash(named), ManifestHash(manifest))
+        for namespace, name, version, manifest, retired, named in session.rows(sql.REUSED)
+        if not may_move(f"{namespace}/{name}@{version}")
+    ]
+    if problems:
+        raise Denied(problems)
+
+
 def _tag(session: Session, edits: Edits, time: int) -> None:
     if not edits.tags:
         return
@@ -164,7 +180,9 @@ def _tag(session: Session, edits: Edits, time: int) -> None:
             )
             for namespace, name, version, manifest in unlinked
         )
-    session.run(sql.UNTAG)
+    if any(edit.moves and not edit.new_hash for edit in edits.tags):
+        session.run(sql.RETIRE, (time,))
+        session.run(sql.UNTAG)
     twin_rows = session.rows(sql.TWINS)
     if twin_rows:
         raise Conflict(

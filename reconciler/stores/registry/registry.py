@@ -290,7 +290,7 @@ class Registry(Writer):
             manifest: what it names.
             run: what the ledger says of it.
             expect: what the tag must name now, or that it must not exist.
-            break_glass: permission to move a version that exists.
+            break_glass: permission to move a version that exists, or to use the name of a removed one.
 
         Raises:
             Conflict: E_CONFLICT, `expect` does not hold; E_VERSION_BUILD.
@@ -308,7 +308,7 @@ class Registry(Writer):
                 raise Denied(immutable(f"{dataset}@{version}", before, manifest))
             return [change]
 
-        return self._by_hand(f"tag {dataset}@{version}", changes, run)
+        return self._by_hand(f"tag {dataset}@{version}", changes, run, break_glass=break_glass)
 
     def set_dev_tag(
         self,

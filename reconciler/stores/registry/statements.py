@@ -139,6 +139,21 @@ FROM wanted_tags w LEFT JOIN dataset_manifests l
 WHERE w.moves AND w.new_hash <> '' AND l.hash IS NULL
 ORDER BY w.namespace, w.name, w.version
 """
+REUSED: Final = """
+SELECT w.namespace, w.name, w.version, w.new_hash, r.version, r.hash
+FROM wanted_tags w JOIN retired_versions r
+    ON r.namespace = w.namespace AND r.name = w.name AND r.precedence = w.precedence
+WHERE w.moves AND w.old_hash = '' AND w.new_hash <> '' AND r.hash <> w.new_hash
+ORDER BY w.namespace, w.name, w.version
+"""
+RETIRE: Final = f"""
+INSERT INTO retired_versions (namespace, name, precedence, version, hash, retired_at)
+SELECT t.namespace, t.name, t.precedence, t.version, t.hash, CAST(? AS BIGINT)
+FROM wanted_tags w JOIN dataset_tags t ON {_SAME_TAG}
+WHERE w.moves AND w.new_hash = '' AND t.precedence IS NOT NULL
+ON CONFLICT (namespace, name, precedence)
+DO UPDATE SET version = excluded.version, hash = excluded.hash, retired_at = excluded.retired_at
+"""
 UNTAG: Final = """
 DELETE FROM dataset_tags WHERE (namespace, name, version) IN
     (SELECT namespace, name, version FROM wanted_tags WHERE moves AND new_hash = '')

@@ -112,7 +112,7 @@ def test_the_revision_sees_what_another_program_changed(world: World) -> None:
         assert registry.revision() != before
 
 
-@pytest.mark.parametrize(("writers", "each"), [(2, 25), (8, 8), (32, 3)])
+@pytest.mark.parametrize(("writers", "each"), [(2, 100), (8, 100), (32, 100)])
 def test_no_tag_of_many_writers_is_lost_and_latest_is_right_at_every_instant(
     world: World, writers: int, each: int, tmp_path: Path
 ) -> None:
