@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
     "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
     "gc": ("reconciler.cli.gc", "remove what no catalog, alias, tag, pin or wish needs any more"),
+    "backup": ("reconciler.cli.backup", "back stores up, verify backups, restore them into an empty place"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 

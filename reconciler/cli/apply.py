@@ -13,7 +13,7 @@ for example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reconciler.apply import SCHEMA, ApplyReport, apply_plan, denied
@@ -63,8 +63,9 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)
+        unproved = [name for name, one in opened.items() if one.unproved]
     console.answer(
-        lambda: _document(plan, report), lambda: apply_text(report), lambda: apply_markdown(report)
+        lambda: _document(plan, report, unproved), lambda: apply_text(report), lambda: apply_markdown(report)
     )
     return report.exit_code
 
@@ -136,13 +137,14 @@ def _check_appliable(args: argparse.Namespace, plan: Plan, console: Console, *, 
         raise InvalidInput.of("E_CONFIRM", "not confirmed; nothing was written")
 
 
-def _document(plan: Plan, report: ApplyReport) -> dict[str, object]:
+def _document(plan: Plan, report: ApplyReport, unproved: Sequence[str]) -> dict[str, object]:
     outcomes = [item.result.outcome for item in report.items]
     return {
         "schema": SCHEMA,
         "commit": plan.commit,
         "intent": plan.intent,
         "recorded": list(report.recorded),
+        "unproved": list(unproved),
         "summary": {outcome.value: outcomes.count(outcome) for outcome in Outcome},
         "steps": [
             {

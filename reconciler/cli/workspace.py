@@ -24,6 +24,7 @@ from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, evaluate, policy_digest
+from reconciler.stores.keeping import keeper
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Opened:
     def config(self) -> StoreConfig:
         """Where it is."""
         return self.store.config
+
+    @property
+    def unproved(self) -> str:
+        """The digest of the backup that the store was restored from; empty, or once a drill proved it."""
+        restored = keeper(self.store).restored() if self.store.capabilities.keeps else None
+        return restored.backup if restored else ""
 
     def require_finished(self) -> None:
         """Refuse to plan over a run that a killed process left open.
@@ -121,7 +128,13 @@ class Workspace:
         kind = adapter(config.kind)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
-        return refreshed(store, kind.SHAPE)
+        one = refreshed(store, kind.SHAPE)
+        if one.unproved:
+            self.progress.note(
+                f"warning: {config.name} was restored from backup {one.unproved}, and no drill proved it; "
+                f"run 'reconciler recovery drill --restored --store {config.name}'"
+            )
+        return one
 
     @property
     def surroundings(self) -> Surroundings:

@@ -59,6 +59,7 @@ class Capabilities:
         atomic_units: several units are committed together; else a run can stop between two of them.
         deletes_content: a commit can remove immutable content.
         collects: the store is a `Collector`.
+        keeps: the store can be backed up and restored (`reconciler.stores.keeping`).
         survives_reopen: what was committed is there through a second handle.
     """
 
@@ -67,6 +68,7 @@ class Capabilities:
     deletes_content: bool
     survives_reopen: bool
     collects: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

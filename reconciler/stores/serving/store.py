@@ -21,12 +21,23 @@ from reconciler.canonical import sha256_digest
 from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, Run
-from reconciler.model import NOTHING, DatasetId, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.model import (
+    NOTHING,
+    DatasetId,
+    Digest,
+    Observed,
+    Selection,
+    Step,
+    StepResult,
+    StoreConfig,
+)
+from reconciler.stores.keeping import Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.serving import collect, source, transaction
-from reconciler.stores.serving.durable import OWN, store_faults
+from reconciler.stores.serving.durable import OWN, make_directory, store_faults
 from reconciler.stores.serving.gates import thresholds_from
 from reconciler.stores.serving.heads import EMPTY, head_digests, read_heads
+from reconciler.stores.serving.keeping import ServingReading
 from reconciler.stores.serving.ledger_files import LedgerFiles
 from reconciler.stores.serving.location import (
     create_root,
@@ -55,6 +66,14 @@ from reconciler.stores.serving.rebuild import (
     named_in,
     plan_rebuild,
 )
+from reconciler.stores.serving.restoring import (
+    ServingRestoring,
+    begin,
+    refuse_full,
+    refuse_unfinished,
+    remove_mark,
+    restored_mark,
+)
 from reconciler.stores.serving.session import Session, litter
 from reconciler.stores.serving.snapshot import Reader, snapshot
 
@@ -80,6 +99,7 @@ class ServingStore:
         deletes_content=False,
         survives_reopen=True,
         collects=True,
+        keeps=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
@@ -111,6 +131,7 @@ class ServingStore:
         root = self._open()
         if root is None:
             return
+        refuse_unfinished(root, self._where)
         with store_faults(self._where):
             recorded = self._ledger(root).recorded_heads()
             heads = read_heads(root, self._where, recorded=recorded)
@@ -218,6 +239,57 @@ class ServingStore:
             session.sweep()
             return transaction.collect(session, end.link, self.config.name, judge, run)
 
+    @contextmanager
+    def reading(self, hold: Hold) -> Iterator[ServingReading]:
+        """Everything durable, as one reading (see `reconciler.stores.serving.keeping`).
+
+        Raises:
+            OutcomeUnknown: E_UNFINISHED.
+            Corrupt, Unavailable: it cannot be read.
+        """
+        root = self._open()
+        if root is None:
+            raise missing(self._where)
+        if hold is Hold.LOCKED:
+            with self._held("backup create") as held:
+                yield ServingReading(held.root, self._where, self._ledger(held.root), hold)
+            return
+        refuse_unfinished(root, self._where)
+        yield ServingReading(root, self._where, self._ledger(root), hold)
+
+    @contextmanager
+    def restoring(self, backup: Digest) -> Iterator[ServingRestoring]:
+        """Take a backup back into this store's empty directory (see `reconciler.stores.serving.restoring`).
+
+        Raises:
+            InvalidInput: E_RESTORE_PLACE.
+        """
+        root = open_root(self._surroundings.root, self._path, self._where)
+        if root is None:
+            root = create_root(self._surroundings.root, self._path, self._where)
+        try:
+            with store_faults(self._where):
+                if restored_mark(root, self._where) is None:
+                    refuse_full(root, self._where)
+                make_directory(root, OWN)
+                lock = f"{self._where}/{OWN}/lock"
+                timeout = self._surroundings.lock_timeout
+                with exclusive(root, where=lock, timeout=timeout, command="backup restore"):
+                    begin(root, self._where, backup)
+                    yield ServingRestoring(root, self._where, self._ledger(root), backup)
+        finally:
+            os.close(root)
+
+    def restored(self) -> Restored | None:
+        """What backup the store was restored from and not proved since."""
+        root = self._open()
+        return None if root is None else restored_mark(root, self._where)
+
+    def proved(self) -> None:
+        """Take the mark of the restore away."""
+        with self._held("recovery drill") as held:
+            remove_mark(held.root, self._where)
+
     def _finish_or_abandon(self, held: _Held, record: Record) -> None:
         """Finish an open run, or close it as diverged where the broken heads do not allow that."""
         try:
@@ -265,6 +337,7 @@ class ServingStore:
             store_faults(self._where),
             exclusive(root, where=lock, timeout=timeout, command=command) as inode,
         ):
+            refuse_unfinished(root, self._where)
             if not self._ledger(root).head():
                 probe(root, self._where)
             self._ledger(root).settle()
