@@ -99,6 +99,13 @@ reconciler_ledger = Table(
     Column("outcome", LargeBinary, nullable=False),
 )
 
+registry_restored = Table(
+    "registry_restored",
+    metadata,
+    Column("backup", bytewise(), primary_key=True),
+)
+"""The backup that the registry was restored from, until a drill proved it."""
+
 registry_generation = Table(
     "registry_generation",
     metadata,

@@ -16,6 +16,7 @@ commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from reconciler.model import (
     Address,
     Change,
     Depth,
+    Digest,
     Observed,
     Selection,
     Slots,
@@ -35,8 +37,9 @@ from reconciler.model import (
     StoreConfig,
 )
 from reconciler.reference import LATEST, ManifestHash, digest_of
+from reconciler.stores.keeping import Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
-from reconciler.stores.registry import collect
+from reconciler.stores.registry import collect, keeping
 from reconciler.stores.registry.lookup import Settings
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.order import (
@@ -137,7 +140,12 @@ class RegistryStore:
     """One registry (see `reconciler.stores.port.Store`)."""
 
     capabilities = Capabilities(
-        serialises_writers=True, atomic_units=True, deletes_content=True, survives_reopen=True, collects=True
+        serialises_writers=True,
+        atomic_units=True,
+        deletes_content=True,
+        survives_reopen=True,
+        collects=True,
+        keeps=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
@@ -205,6 +213,26 @@ class RegistryStore:
     def collect(self, judge: Judge, run: Run) -> Collected:
         """Remove the manifests that are garbage under the lock, and the objects of those buried."""
         return collect.collect(self.registry, judge, run)
+
+    # Backups (see `reconciler.stores.registry.keeping`)
+
+    @contextmanager
+    def reading(self, _hold: Hold) -> Iterator[keeping.RegistryReading]:
+        """Everything durable, read in one transaction."""
+        yield keeping.RegistryReading(self.registry)
+
+    @contextmanager
+    def restoring(self, backup: Digest) -> Iterator[keeping.RegistryRestoring]:
+        """Take a backup back into an empty database and empty objects."""
+        yield keeping.RegistryRestoring(self.registry, backup)
+
+    def restored(self) -> Restored | None:
+        """What backup the registry was restored from and not proved since."""
+        return keeping.restored(self.registry)
+
+    def proved(self) -> None:
+        """Take the mark of the restore away."""
+        keeping.proved(self.registry)
 
     # Observing
 
