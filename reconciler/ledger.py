@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
@@ -36,7 +36,9 @@ class Run:
 
     `by` is "git" or "hand"; `time` is Unix seconds (of the commit; by hand, SOURCE_DATE_EPOCH or the
     clock). `intent` and `policy` are the digests of what was planned and of the policy it was judged by,
-    `plan` that of the saved plan, which is single-use.
+    `plan` that of the saved plan, which is single-use. `findings` counts what policy said, by rule and
+    severity. `approvals` are the signed envelopes in which the intent was approved, `approvers` the owners
+    whose keys the policy of that time trusted for it.
     `adopted` lists addresses that already were as declared and are ours from this record on.
     """
 
@@ -52,7 +54,18 @@ class Run:
     plan: str = ""
     policy: str = ""
     command: str = ""
+    pull_request: str = ""
+    approvers: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str, int], ...] = ()
     adopted: tuple[tuple[Address, Slots], ...] = ()
+
+
+class RecordBytes(NamedTuple):
+    """The two documents of a closed record, as they stand in the ledger."""
+
+    intent: bytes
+    outcome: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +117,10 @@ def intent_bytes(*, seq: int, previous: str | None, identity: str, run: Run, ste
             "plan": run.plan,
             "policy": run.policy,
             "command": run.command,
+            "pull_request": run.pull_request,
+            "approvers": list(run.approvers),
+            "approvals": list(run.approvals),
+            "findings": [list(finding) for finding in run.findings],
             "adopted": [[str(address), dict(slots)] for address, slots in run.adopted],
             "steps": [step_to_json(step) for step in steps],
         }
@@ -172,6 +189,10 @@ class _IntentMembers(Struct, frozen=True):
     command: str
     adopted: tuple[tuple[str, dict[str, Value]], ...]
     steps: tuple[_StepMembers, ...]
+    pull_request: str = ""
+    approvers: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str, int], ...] = ()
 
 
 class _ResultMembers(Struct, frozen=True):
@@ -298,6 +319,10 @@ _RUN_MEMBERS = (
     "plan",
     "policy",
     "command",
+    "pull_request",
+    "approvers",
+    "approvals",
+    "findings",
 )
 
 

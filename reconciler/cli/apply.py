@@ -20,6 +20,7 @@ from reconciler.apply import SCHEMA, ApplyReport, apply_plan, denied
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_desired, add_output, add_stores
+from reconciler.cli.packets import keep_packets
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
 from reconciler.model import Outcome
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)
+        for one in opened.values():
+            keep_packets(one, console)
         unproved = [name for name, one in opened.items() if one.unproved]
     console.answer(
         lambda: _document(plan, report, unproved), lambda: apply_text(report), lambda: apply_markdown(report)

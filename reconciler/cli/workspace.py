@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -227,6 +228,12 @@ class Workspace:
             plan=saved,
             policy=plan.policy,
             command=command,
+            findings=tuple(
+                (rule, severity, count)
+                for (rule, severity), count in sorted(
+                    Counter((finding.rule, finding.severity.value) for finding in plan.findings).items()
+                )
+            ),
         )
 
 

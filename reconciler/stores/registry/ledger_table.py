@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
-from reconciler.ledger import Record, Run, intent_bytes, outcome_bytes, read_record
+from reconciler.ledger import Record, RecordBytes, Run, intent_bytes, outcome_bytes, read_record
 from reconciler.model import Outcome, Step, StepResult
+from reconciler.stores.port import other_packet
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.session import Session
 
@@ -68,3 +69,28 @@ def page(session: Session, *, after: int, previous: str | None, store: str, wher
         )
         previous = record.outcome_sha
         yield record
+
+
+def documents(session: Session, seq: int) -> RecordBytes | None:
+    """The two documents of a record, as they stand in its row."""
+    found = session.rows(sql.RECORD, (seq,))
+    return RecordBytes(bytes(found[0][0]), bytes(found[0][1])) if found else None
+
+
+def packet(session: Session, seq: int) -> bytes | None:
+    """The packet that is kept for a release."""
+    found = session.rows(sql.PACKET, (seq,))
+    return bytes(found[0][0]) if found else None
+
+
+def keep_packet(session: Session, seq: int, data: bytes, *, where: str) -> None:
+    """Keep a packet in its row; the same bytes again are fine.
+
+    Raises:
+        Corrupt: E_EVIDENCE_KEPT, another one is kept.
+    """
+    kept = packet(session, seq)
+    if kept is None:
+        session.run(sql.KEEP_PACKET, (seq, data))
+    elif kept != data:
+        raise other_packet(seq, where)

@@ -106,6 +106,19 @@ registry_restored = Table(
 )
 """The backup that the registry was restored from, until a drill proved it."""
 
+reconciler_packets = Table(
+    "reconciler_packets",
+    metadata,
+    Column(
+        "seq",
+        BigInteger,
+        ForeignKey("reconciler_ledger.seq", ondelete="RESTRICT"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("packet", LargeBinary, nullable=False),
+)
+
 registry_generation = Table(
     "registry_generation",
     metadata,

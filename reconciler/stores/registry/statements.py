@@ -256,6 +256,8 @@ LAST_RECORD: Final = "SELECT seq, outcome FROM reconciler_ledger ORDER BY seq DE
 RECORD: Final = "SELECT intent, outcome FROM reconciler_ledger WHERE seq = ?"
 RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger WHERE seq > ? ORDER BY seq LIMIT ?"
 APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome) VALUES (?, ?, ?)"
+PACKET: Final = "SELECT packet FROM reconciler_packets WHERE seq = ?"
+KEEP_PACKET: Final = "INSERT INTO reconciler_packets (seq, packet) VALUES (?, ?)"
 
 # Backups: every row as it stands, in the order of the table's columns.
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, Run
+from reconciler.ledger import Record, RecordBytes, Run
 from reconciler.model import (
     NOTHING,
     Address,
@@ -146,6 +146,7 @@ class RegistryStore:
         survives_reopen=True,
         collects=True,
         keeps=True,
+        keeps_packets=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
@@ -203,6 +204,20 @@ class RegistryStore:
     def close(self) -> None:
         """Let go of the connections."""
         self.registry.close()
+
+    # Evidence
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a record (see the port)."""
+        return self.registry.documents(seq)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release (see the port)."""
+        return self.registry.packet(seq)
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet in a row of its own (see the port)."""
+        self.registry.keep_packet(seq, packet)
 
     # Garbage collection
 

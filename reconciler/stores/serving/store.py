@@ -20,7 +20,7 @@ from typing import NamedTuple
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, Run
+from reconciler.ledger import Record, RecordBytes, Run
 from reconciler.model import (
     NOTHING,
     DatasetId,
@@ -33,7 +33,7 @@ from reconciler.model import (
 )
 from reconciler.stores.keeping import Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
-from reconciler.stores.serving import collect, source, transaction
+from reconciler.stores.serving import collect, packet_files, source, transaction
 from reconciler.stores.serving.durable import OWN, make_directory, store_faults
 from reconciler.stores.serving.gates import thresholds_from
 from reconciler.stores.serving.heads import EMPTY, head_digests, read_heads
@@ -100,6 +100,7 @@ class ServingStore:
         survives_reopen=True,
         collects=True,
         keeps=True,
+        keeps_packets=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
@@ -289,6 +290,27 @@ class ServingStore:
         """Take the mark of the restore away."""
         with self._held("recovery drill") as held:
             remove_mark(held.root, self._where)
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record (see the port)."""
+        root = self._open()
+        if root is None:
+            return None
+        with store_faults(self._where):
+            return self._ledger(root).documents(seq)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release (see the port)."""
+        root = self._open()
+        if root is None:
+            return None
+        with store_faults(self._where):
+            return packet_files.kept_packet(root, seq)
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet, under the lock (see the port)."""
+        with self._held("evidence") as held:
+            packet_files.keep_packet(held.root, seq, packet, where=self._where)
 
     def _finish_or_abandon(self, held: _Held, record: Record) -> None:
         """Finish an open run, or close it as diverged where the broken heads do not allow that."""

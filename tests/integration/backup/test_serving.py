@@ -80,7 +80,9 @@ def test_what_is_disposable_is_in_no_backup(vault: Vault) -> None:
     vault.backup()
     own = {path for path in parts(vault, 1) if path.startswith(".reconciler")}
     assert own == {
-        f".reconciler/ledger/{number:020d}.{part}.json" for number in (1, 2) for part in ("intent", "outcome")
+        f".reconciler/{place}/{number:020d}.{part}.json"
+        for number in (1, 2)
+        for place, part in (("ledger", "intent"), ("ledger", "outcome"), ("evidence", "packet"))
     }
 
 

@@ -50,11 +50,6 @@ def _content() -> None:
         sa.Column("outcome", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_reconciler_ledger"),
     )
-    op.create_table(
-        "registry_restored",
-        sa.Column("backup", _bytewise(), nullable=False),
-        sa.PrimaryKeyConstraint("backup", name="pk_registry_restored"),
-    )
 
 
 def _datasets() -> None:

@@ -1,0 +1,230 @@
+"""The evidence of a release: collect it into files, sign it, bundle it, and verify it offline.
+
+A release is one closed record of a store's ledger. `collect` writes its packet, the same bytes every
+time; `sign` adds the signature of one or more keys; `bundle` makes one reproducible tar of it; `verify`
+needs nothing but the packet and the public keys that count, and says in one screen what is proved.
+
+for example:
+  reconciler evidence collect --release serving#7 --into ops/release
+  reconciler evidence sign ops/release --key env:RELEASE_KEY
+  reconciler evidence bundle ops/release --out release.tar
+  reconciler evidence verify release.tar --key release.pub
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from reconciler.canonical import sha256_digest
+from reconciler.cli.byhand import Operations, add_operation, operations_of
+from reconciler.cli.console import Console
+from reconciler.cli.files import read_file, replace_file
+from reconciler.cli.keys import add_signing_key, add_trust, required_trust, signing_keys
+from reconciler.cli.options import add_desired, add_output, add_stores
+from reconciler.cli.packet_files import bundle_bytes, read_contents, write_packet
+from reconciler.cli.packets import last_release, packet_at
+from reconciler.cli.workspace import Workspace
+from reconciler.errors import Exit, InvalidInput
+from reconciler.evidence.envelope import ENVELOPE_LIMIT, countersigned, envelope_bytes, read_envelope, sealed
+from reconciler.evidence.packet import ENVELOPE, PACKET, Packet, read_index, release_name, release_statement
+from reconciler.evidence.verification import Check, Expected, Proof, verify
+from reconciler.render.evidence import proof_text
+from reconciler.stores.port import adapter
+
+COLLECT_SCHEMA = "reconciler/evidence-collect/v1"
+SIGN_SCHEMA = "reconciler/evidence-sign/v1"
+BUNDLE_SCHEMA = "reconciler/evidence-bundle/v1"
+VERIFY_SCHEMA = "reconciler/evidence-verify/v1"
+_RELEASE = re.compile(r"([a-z][a-z0-9_-]{0,62})#([1-9][0-9]{0,18})", re.ASCII)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the operations."""
+    operations = operations_of(parser)
+    _add_collect(operations)
+    _add_sign(operations)
+    _add_bundle(operations)
+    _add_verify(operations)
+
+
+def _add_collect(operations: Operations) -> None:
+    collected = add_operation(
+        operations,
+        "collect",
+        collect,
+        summary="write the packet of a release into a directory",
+        example="reconciler evidence collect --release serving#7 --into ops/release",
+    )
+    add_desired(collected)
+    add_stores(collected)
+    collected.add_argument(
+        "--release", metavar="STORE#N", help="the release; default: the newest of the one --store"
+    )
+    collected.add_argument("--into", metavar="DIR", type=Path, required=True, help="where the files go")
+    add_output(collected)
+
+
+def _add_sign(operations: Operations) -> None:
+    signed = add_operation(
+        operations,
+        "sign",
+        sign,
+        summary="sign a packet, beside the signatures that it has",
+        example="reconciler evidence sign ops/release --key env:RELEASE_KEY",
+    )
+    signed.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet")
+    add_signing_key(signed)
+    add_output(signed)
+
+
+def _add_bundle(operations: Operations) -> None:
+    bundled = add_operation(
+        operations,
+        "bundle",
+        bundle,
+        summary="make one tar of a packet, equal every time",
+        example="reconciler evidence bundle ops/release --out release.tar",
+    )
+    bundled.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet")
+    bundled.add_argument("--out", metavar="FILE", type=Path, required=True, help="the tar to write")
+    add_output(bundled)
+
+
+def _add_verify(operations: Operations) -> None:
+    verified = add_operation(
+        operations,
+        "verify",
+        verify_packet,
+        summary="say what a packet proves; needs no store, no repository and no network",
+        example="reconciler evidence verify release.tar --key release.pub",
+    )
+    verified.add_argument("packet", metavar="PACKET", type=Path, help="a directory, or a bundle")
+    add_trust(verified)
+    verified.add_argument("--release", metavar="STORE#N", help="the release that it must be")
+    verified.add_argument("--previous", metavar="ROOT", help="the root of the packet that it must follow")
+    add_output(verified)
+
+
+def collect(args: argparse.Namespace, console: Console) -> Exit:
+    """Make the packet from the ledger, and write it."""
+    store, seq = parse_release(args.release) if args.release else (None, None)
+    if store is not None:
+        args.store = [store]
+    with Workspace.open(args, console) as workspace:
+        if len(workspace.selected) != 1:
+            raise InvalidInput.of(
+                "E_USAGE", "name one release", path="--release", fix="give --release STORE#N, or one --store"
+            )
+        one = workspace.opened(workspace.selected[0])
+        one.require_finished()
+        packet = packet_at(one, last_release(one) if seq is None else seq)
+    write_packet(args.into, packet.members)
+    console.answer(
+        {"schema": COLLECT_SCHEMA, **_packet_json(packet), "into": str(args.into)},
+        lambda: (
+            f"{release_name(packet.index.store, packet.index.seq)}: {len(packet.members)} files "
+            f"in {args.into}\nroot {packet.index.root}"
+        ),
+    )
+    return Exit.DONE
+
+
+def parse_release(text: str) -> tuple[str, int]:
+    """Store and number of a release's name.
+
+    Raises:
+        InvalidInput: E_RELEASE.
+    """
+    match = _RELEASE.fullmatch(text)
+    if match is None:
+        raise InvalidInput.of(
+            "E_RELEASE", "a release is named STORE#N", got=text, fix="for example serving#7"
+        )
+    return match[1], int(match[2])
+
+
+def _packet_json(packet: Packet) -> dict[str, Any]:
+    index = packet.index
+    return {
+        "release": release_name(index.store, index.seq),
+        "release_id": index.release_id,
+        "root": index.root,
+        "previous": index.previous,
+        "files": sorted(packet.members),
+    }
+
+
+def sign(args: argparse.Namespace, console: Console) -> Exit:
+    """Sign the index of a packet; signatures of the same statement that stand there stay."""
+    keys = signing_keys(args.key)
+    where = args.packet / PACKET
+    index = read_index(read_file(where, limit=ENVELOPE_LIMIT), where=str(where))
+    statement = release_statement(index)
+    place = args.packet / ENVELOPE
+    envelope = sealed(statement, ())
+    if place.exists():
+        there = read_envelope(read_file(place, limit=ENVELOPE_LIMIT), where=str(place))
+        if there.payload == statement:
+            envelope = there
+    envelope = countersigned(envelope, keys)
+    replace_file(place, envelope_bytes(envelope))
+    console.answer(
+        {
+            "schema": SIGN_SCHEMA,
+            "release": release_name(index.store, index.seq),
+            "root": index.root,
+            "envelope": str(place),
+            "keyids": [signature.keyid for signature in envelope.signatures],
+        },
+        lambda: f"{place}: {len(envelope.signatures)} signature(s) over root {index.root}",
+    )
+    return Exit.DONE
+
+
+def bundle(args: argparse.Namespace, console: Console) -> Exit:
+    """Write the members of a packet as one tar."""
+    data = b"".join(bundle_bytes(args.packet))
+    replace_file(args.out, data)
+    digest = sha256_digest(data)
+    console.answer(
+        {"schema": BUNDLE_SCHEMA, "out": str(args.out), "digest": digest, "bytes": len(data)},
+        lambda: f"{args.out}: {len(data)} bytes, {digest}",
+    )
+    return Exit.DONE
+
+
+def verify_packet(args: argparse.Namespace, console: Console) -> Exit:
+    """Hold a packet against the keys that count; everything that is wrong is said."""
+    trust = required_trust(args)
+    store, seq = parse_release(args.release) if args.release else (None, None)
+    expected = Expected(store=store, seq=seq, previous=args.previous)
+    proof = verify(
+        read_contents(args.packet), trust, shape_of=lambda kind: adapter(kind).SHAPE, expected=expected
+    )
+    console.answer(lambda: proof_json(proof), lambda: proof_text(proof, str(args.packet)))
+    if proof.problems:
+        console.problems(proof.problems)
+    return Exit.DONE if proof.whole else Exit.CORRUPT
+
+
+def proof_json(proof: Proof) -> dict[str, Any]:
+    """The stable keys of a proof."""
+    return {
+        "schema": VERIFY_SCHEMA,
+        "verified": proof.whole,
+        "release": release_name(proof.index.store, proof.index.seq) if proof.index else None,
+        "root": proof.index.root if proof.index else None,
+        "checks": [_check_json(check) for check in proof.checks],
+    }
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "proved": check.proved,
+        "said": check.said,
+        "problems": [problem.to_json() for problem in check.problems],
+    }
