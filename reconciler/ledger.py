@@ -326,6 +326,17 @@ _RUN_MEMBERS = (
 )
 
 
+def ledger_state(records: Iterable[Record]) -> Mapping[Address, Slots]:
+    """What the runs of a ledger, by git and by hand, left in the store: the fold of all that landed."""
+    state: dict[Address, Slots] = {}
+    for record in records:
+        if record.results is not None:
+            state.update(record.run.adopted)
+            for change in record.applied_changes():
+                state[change.address] = merged(state.get(change.address, NOTHING), (change,))
+    return state
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What is ours in one store: address → the slots that the last apply from git left there.

@@ -11,10 +11,11 @@ the next one finds; it leaves no half backup.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from reconciler.backup import archive as kept
@@ -35,6 +36,7 @@ from reconciler.model import Digest
 from reconciler.stores.keeping import Hold, Keeper, Need, Offered, OfferedGroup, Reading
 
 _IN_MEMORY = 1 << 20
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Trust(Enum):
@@ -120,7 +122,13 @@ class _Copying:
         self.size += size
 
 
-def create(archive: Archive, store: Keeper, draft: Backup, trust: Trust) -> Created:
+def create(
+    archive: Archive,
+    store: Keeper,
+    draft: Backup,
+    trust: Trust,
+    configuration: Mapping[str, bytes] = _NOTHING,
+) -> Created:
     """Back a store up.
 
     Args:
@@ -128,6 +136,7 @@ def create(archive: Archive, store: Keeper, draft: Backup, trust: Trust) -> Crea
         store: what is backed up.
         draft: what the caller knows of the backup: store, kind, settings, time, tool, commit.
         trust: whether stamps are believed.
+        configuration: files of the repository that are kept as well, by path.
 
     Raises:
         Corrupt: the store is broken, or E_BACKUP_SOURCE; no backup was made.
@@ -139,11 +148,13 @@ def create(archive: Archive, store: Keeper, draft: Backup, trust: Trust) -> Crea
     known = archive.read(f"known/{draft.store}.json", KNOWN_LIMIT) if trust is Trust.STAMPS else None
     copying = _Copying(archive, read_known(known), dict(archive.sizes()))
     backup = _copied(copying, store, draft)
+    files = {path: copying.document(data) for path, data in sorted(configuration.items())}
     archive.settle()
     backup = replace(
         backup,
         number=before.backup.number + 1 if before else 1,
         previous=before.digest if before else None,
+        configuration=files,
     )
     data = backup_bytes(backup)
     archive.create(kept.document_name("backups", backup.store, backup.number), data)

@@ -16,7 +16,7 @@ Encodes, decodes and checks; opens nothing and reads no clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -85,6 +85,7 @@ class Backup:
         records: how many records the ledger holds.
         ledger: the digest of the last outcome, None without a record.
         heads: the digests of the mutable heads.
+        configuration: the digests of the repository's files that are kept as well, by path.
         index: the digest of the index.
         parts: how many parts there are.
         size: the bytes of all parts together.
@@ -104,6 +105,7 @@ class Backup:
     index: Digest
     parts: int
     size: int
+    configuration: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -129,6 +131,7 @@ class _BackupMembers(Struct, frozen=True, forbid_unknown_fields=True):
     records: int
     ledger: str | None
     heads: dict[str, str]
+    configuration: dict[str, str]
     index: str
     parts: int
     size: int
@@ -165,6 +168,7 @@ def backup_bytes(backup: Backup) -> bytes:
             "records": backup.records,
             "ledger": backup.ledger,
             "heads": dict(backup.heads),
+            "configuration": dict(backup.configuration),
             "index": backup.index,
             "parts": backup.parts,
             "size": backup.size,
@@ -196,6 +200,7 @@ def read_backup(data: bytes, *, store: str, number: int, where: str) -> Backup:
         records=members.records,
         ledger=members.ledger,
         heads=members.heads,
+        configuration={path: _digest(digest, where) for path, digest in members.configuration.items()},
         index=_digest(members.index, where),
         parts=members.parts,
         size=members.size,

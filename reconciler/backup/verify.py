@@ -22,7 +22,7 @@ from reconciler.backup.archive import (
     read_groups,
     read_parts,
 )
-from reconciler.backup.document import DOCUMENT_LIMIT, Durability, Part
+from reconciler.backup.document import DOCUMENT_LIMIT, Durability, Part, Phase
 from reconciler.canonical import canonical, parse_strict
 from reconciler.errors import Corrupt, InvalidInput, Problem
 from reconciler.model import Digest
@@ -123,6 +123,8 @@ def verify(archive: Archive, found: Found, *, time: int, progress: Callable[[str
         groups = read_groups(archive, found)
     except Corrupt as error:
         groups, reading.problems = (), [*error.problems]
+    for path, digest in sorted(found.backup.configuration.items()):
+        reading.part(Part(path, Phase.CONTENT, Durability.DURABLE, Digest(digest), 0), "the configuration")
     parts = size = 0
     for place, group in enumerate(groups):
         try:

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
     "gc": ("reconciler.cli.gc", "remove what no catalog, alias, tag, pin or wish needs any more"),
     "backup": ("reconciler.cli.backup", "back stores up, verify backups, restore them into an empty place"),
+    "recovery": ("reconciler.cli.recovery", "say how a store would come back after a loss, and prove it"),
     "evidence": ("reconciler.cli.evidence", "collect, sign, bundle and verify what proves a release"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }

@@ -17,16 +17,15 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
-from reconciler.archives.location import opened_archive
 from reconciler.backup.archive import Archive, Found, chosen
 from reconciler.backup.create import Created, Trust, create
 from reconciler.backup.document import Backup
 from reconciler.backup.rehearsal import Rehearsal
 from reconciler.backup.restore import Brought, restore
 from reconciler.backup.verify import Verified, remember, verify
+from reconciler.cli.archives import archive_of, configuration_files
 from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_output
@@ -34,7 +33,7 @@ from reconciler.cli.workspace import TOOL, Workspace, source_date_epoch
 from reconciler.errors import Corrupt, Exit, InvalidInput
 from reconciler.model import Digest, StoreConfig
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import Surroundings, adapter
+from reconciler.stores.port import adapter
 
 CREATED_SCHEMA = "reconciler/backup-create/v1"
 VERIFIED_SCHEMA = "reconciler/backup-verify/v1"
@@ -58,7 +57,7 @@ def _add_create(operations: Operations) -> None:
         example="reconciler backup create --store serving --to file:/backup/serving",
     )
     _add_store(made)
-    made.add_argument("--to", metavar="LOCATION", required=True, help="the archive, such as file:/backup")
+    made.add_argument("--to", metavar="LOCATION", help="the archive (default: that of the Recovery document)")
     made.add_argument("--deep", action="store_true", help="read every file again, whatever its times say")
     made.add_argument("--verify", action="store_true", help="then verify it where it is kept")
     made.add_argument("--dry-run", action="store_true", help="say what would be copied, and stop")
@@ -106,7 +105,10 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
 
 def _add_chosen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--from", dest="source", metavar="LOCATION", required=True, help="the archive, such as file:/backup"
+        "--from",
+        dest="source",
+        metavar="LOCATION",
+        help="the archive (default: that of the Recovery document)",
     )
     parser.add_argument("--backup", metavar="N", type=int, help="the backup's number (default: the newest)")
 
@@ -116,15 +118,16 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
     with Workspace.open(args, console) as workspace:
         config = workspace.selected[0]
         store = keeper(workspace.opened(config).store)
-        with opened_archive(args.to, _here(args, console)) as real:
+        with archive_of(workspace, config.name, args.to, "--to") as real:
             archive = cast("Archive", Rehearsal(real)) if args.dry_run else real
             with archive.writing():
                 trust = Trust.NOTHING if args.deep else Trust.STAMPS
-                created = create(archive, store, _draft(workspace, config), trust)
+                files = configuration_files(workspace, config.name)
+                created = create(archive, store, _draft(workspace, config), trust, files)
             wanted = args.verify and not args.dry_run
             verified = _verified(archive, created.found, console) if wanted else None
     document = _created_json(created, verified)
-    console.answer(document, lambda: _created_text(created, verified, args.to))
+    console.answer(document, lambda: _created_text(created, verified, archive.where))
     console.problems(created.left_out)
     return _judged(verified)
 
@@ -151,7 +154,10 @@ def _draft(workspace: Workspace, config: StoreConfig) -> Backup:
 
 def run_verify(args: argparse.Namespace, console: Console) -> Exit:
     """Verify one backup."""
-    with opened_archive(args.source, _here(args, console)) as archive:
+    with (
+        Workspace.open(args, console) as workspace,
+        archive_of(workspace, args.store[0], args.source, "--from") as archive,
+    ):
         found = chosen(archive, args.store[0], args.backup)
         verified = _verified(archive, found, console)
     document = {"schema": VERIFIED_SCHEMA, **_found_json(found), "verified": verified.to_json()}
@@ -176,7 +182,7 @@ def run_restore(args: argparse.Namespace, console: Console) -> Exit:
     """Bring one backup back."""
     with (
         Workspace.open(args, console) as workspace,
-        opened_archive(args.source, _here(args, console)) as archive,
+        archive_of(workspace, args.store[0], args.source, "--from") as archive,
     ):
         config = restored_config(workspace.selected[0], args.into)
         found = chosen(archive, config.name, args.backup)
@@ -233,13 +239,6 @@ def _from_variable(value: str) -> str:
             fix=f"set {variable}",
         )
     return os.environ[variable]
-
-
-def _here(args: argparse.Namespace, console: Console) -> Surroundings:
-    """Locations on the command line start from where it is run."""
-    return Surroundings(
-        root=Path.cwd(), lock_timeout=args.lock_timeout, progress=console.note, variables=os.environ
-    )
 
 
 # Answers.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
-from reconciler.model import Address, Declaration, Meta, Place, StoreConfig
+from reconciler.model import Address, Declaration, Meta, Place, Recovery, StoreConfig
 
 
 class Use(NamedTuple):
@@ -78,6 +78,7 @@ class Draft:
     assertions: list[Assertion] = field(default_factory=list)
     explicit_links: dict[Address, Declaration] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
+    recoveries: dict[str, Recovery] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unread: int = 0
 

@@ -22,6 +22,7 @@ from reconciler.desired.catalog import add_catalog, add_removed_catalog, check_c
 from reconciler.desired.dataset import add_dataset, add_removed_dataset, check_datasets, declare_datasets
 from reconciler.desired.draft import Draft
 from reconciler.desired.location import relative_path_problem
+from reconciler.desired.recovery import add_recovery, check_recoveries
 from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
@@ -50,6 +51,7 @@ def _add_removed(document: Document, draft: Draft) -> None:
 _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
     "Catalog": add_catalog,
     "Dataset": add_dataset,
+    "Recovery": add_recovery,
     "Removed": _add_removed,
     "Stores": add_stores,
 }
@@ -104,12 +106,14 @@ def load(
         metas=MappingProxyType(draft.metas),
         governance=MappingProxyType(governance),
         committed=frozenset(draft.committed),
+        recoveries=MappingProxyType(draft.recoveries),
     )
 
 
 def _check_together(draft: Draft, tree: Tree) -> None:
     """Declare what waits for manifest files, and note what only all documents together can tell."""
     check_stores(draft)
+    check_recoveries(draft)
     declare_datasets(draft, tree)
     check_catalogs(draft)
     check_datasets(draft)

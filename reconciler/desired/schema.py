@@ -30,6 +30,7 @@ API_VERSION: Final = "reconciler/v1"
 KINDS: Final[Mapping[str, str]] = {
     "Catalog": "catalog.json",
     "Dataset": "dataset.json",
+    "Recovery": "recovery.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
 }

@@ -23,8 +23,8 @@ from typing import NamedTuple, Protocol, cast
 
 from reconciler.backup.document import Part, Phase
 from reconciler.errors import InvalidInput, Problem
-from reconciler.model import Digest
-from reconciler.stores.port import Store
+from reconciler.model import Digest, StoreConfig
+from reconciler.stores.port import Store, adapter
 
 Chunks = Callable[[], Iterator[bytes]]
 """Gives the bytes of one part, from their beginning, each time it is called."""
@@ -149,6 +149,20 @@ class Restoring(Protocol):
         """Everything is back: the place becomes a store that no drill has proved yet."""
 
 
+class Answers(NamedTuple):
+    """What a store answered to the questions that its readers ask.
+
+    Attributes:
+        asked: how many questions.
+        about: what was asked, in words.
+        problems: the questions without the right answer.
+    """
+
+    asked: int
+    about: str
+    problems: tuple[Problem, ...]
+
+
 class Keeper(Protocol):
     """A store that can be backed up and restored (`Capabilities.keeps`)."""
 
@@ -171,8 +185,34 @@ class Keeper(Protocol):
     def restored(self) -> Restored | None:
         """What backup the store was restored from; None if it was not, or a drill proved it since."""
 
+    def answers(self) -> Answers:
+        """Ask what readers ask: along the key query paths, through the store's own content.
+
+        Raises:
+            Corrupt, Unavailable: it cannot be asked.
+        """
+
     def proved(self) -> None:
         """A drill proved the restored store: take the mark away."""
+
+
+class KeeperAdapter(Protocol):
+    """What the package of a store that can be backed up offers beside `open_store`.
+
+    Attributes:
+        INTEGRITY: how what readers find is preserved or rebuilt, in a sentence.
+    """
+
+    INTEGRITY: str
+
+    def scratch(self, config: StoreConfig, directory: str) -> StoreConfig:
+        """The same store in an empty directory, whatever live system it is on."""
+
+
+def keeper_adapter(kind: str) -> KeeperAdapter | None:
+    """The adapter of a kind of store that can be backed up; None of any other."""
+    found = adapter(kind)
+    return cast("KeeperAdapter", found) if hasattr(found, "scratch") else None
 
 
 def keeper(store: Store) -> Keeper:

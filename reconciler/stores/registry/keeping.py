@@ -24,7 +24,7 @@ from reconciler.errors import Corrupt, InvalidInput, OutcomeUnknown, Problem, Un
 from reconciler.ledger import file_name, read_record
 from reconciler.model import Digest
 from reconciler.reference import ManifestHash, digest_of
-from reconciler.stores.keeping import Chunks, Judged, Offered, OfferedGroup, Restored
+from reconciler.stores.keeping import Answers, Chunks, Judged, Offered, OfferedGroup, Restored
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.registry import Registry
@@ -385,3 +385,26 @@ def proved(registry: Registry) -> None:
     """A drill proved the registry: take the mark away."""
     with suppress(NoAnswer), registry.settings.database.writing() as session:
         session.run(sql.PROVED)
+
+
+def asked(registry: Registry) -> Answers:
+    """Resolve every tag as readers do, and read the manifest that it names; each manifest once."""
+    problems: list[Problem] = []
+    read: dict[ManifestHash, bool] = {}
+    tags = registry.state().tags
+    for tag in tags:
+        reference = f"{tag.dataset[0]}/{tag.dataset[1]}@{tag.version}"
+        resolved = registry.resolve_text(reference)
+        if resolved is None or resolved.hash != tag.hash:
+            problems.append(
+                Problem(code="E_REFERENCE_UNKNOWN", message="the tag does not resolve", path=reference)
+            )
+        elif resolved.hash not in read:
+            try:
+                read[resolved.hash] = registry.get_manifest(resolved.hash) is not None
+            except Corrupt as error:
+                problems += error.problems
+                read[resolved.hash] = False
+    return Answers(
+        len(tags) + len(read), "every tag resolved, and the manifest it names read", tuple(problems)
+    )

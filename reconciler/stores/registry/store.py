@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from reconciler.model import (
     StoreConfig,
 )
 from reconciler.reference import LATEST, ManifestHash, digest_of
-from reconciler.stores.keeping import Hold, Restored
+from reconciler.stores.keeping import Answers, Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.registry import collect, keeping
 from reconciler.stores.registry.lookup import Settings
@@ -59,7 +60,20 @@ from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
 from reconciler.stores.registry.values import LatestRule, RegistryState
 
-__all__ = ["SHAPE", "RegistryStore", "open_database", "open_store"]
+__all__ = ["INTEGRITY", "SHAPE", "RegistryStore", "open_database", "open_store", "scratch"]
+
+INTEGRITY: Final = (
+    "rows and ledger are kept as of one transaction and restored in one, after every manifest; "
+    "latest is derived again from the versions and compared"
+)
+"""How what readers find is preserved or rebuilt."""
+
+
+def scratch(config: StoreConfig, directory: str) -> StoreConfig:
+    """The same registry in an empty directory: rows do not say which engine they come from."""
+    places = {"database": f"sqlite:{directory}/registry.db", "objects": f"file:{directory}/manifests"}
+    return replace(config, settings={**config.settings, **places, "create": True})
+
 
 _PACKAGE: Final = "reconciler.stores.registry"
 _LISTED: Final = 64
@@ -244,6 +258,10 @@ class RegistryStore:
     def restored(self) -> Restored | None:
         """What backup the registry was restored from and not proved since."""
         return keeping.restored(self.registry)
+
+    def answers(self) -> Answers:
+        """Resolve every tag, and read the manifest that it names."""
+        return keeping.asked(self.registry)
 
     def proved(self) -> None:
         """Take the mark of the restore away."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, RecordBytes, Run
+from reconciler.ledger import Record, RecordBytes, Run, ledger_state
 from reconciler.model import (
     NOTHING,
     DatasetId,
@@ -31,7 +32,7 @@ from reconciler.model import (
     StepResult,
     StoreConfig,
 )
-from reconciler.stores.keeping import Hold, Restored
+from reconciler.stores.keeping import Answers, Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.serving import collect, packet_files, source, transaction
 from reconciler.stores.serving.durable import OWN, make_directory, store_faults
@@ -58,10 +59,10 @@ from reconciler.stores.serving.preconditions import (
     never_published,
     publications,
 )
+from reconciler.stores.serving.questions import asked
 from reconciler.stores.serving.rebuild import (
     Rebuilt,
     is_rebuild,
-    ledger_state,
     listed_in,
     named_in,
     plan_rebuild,
@@ -77,7 +78,18 @@ from reconciler.stores.serving.restoring import (
 from reconciler.stores.serving.session import Session, litter
 from reconciler.stores.serving.snapshot import Reader, snapshot
 
-__all__ = ["SHAPE", "ServingStore", "open_store"]
+__all__ = ["INTEGRITY", "SHAPE", "ServingStore", "open_store", "scratch"]
+
+INTEGRITY: Final = (
+    "catalog.json and latest.alias.json are kept byte for byte and restored last, after every artifact; "
+    "what is lost of them between two backups, 'reconciler catalog rebuild' builds from the ledger"
+)
+"""How what readers find is preserved or rebuilt."""
+
+
+def scratch(config: StoreConfig, directory: str) -> StoreConfig:
+    """The same store in an empty directory."""
+    return replace(config, settings={**config.settings, "root": f"file:{directory}/serving", "create": True})
 
 
 def open_store(config: StoreConfig, surroundings: Surroundings) -> ServingStore:
@@ -285,6 +297,14 @@ class ServingStore:
         """What backup the store was restored from and not proved since."""
         root = self._open()
         return None if root is None else restored_mark(root, self._where)
+
+    def answers(self) -> Answers:
+        """Ask the database of every listed dataset what a server asks it."""
+        root = self._open()
+        if root is None:
+            raise missing(self._where)
+        recorded = self._ledger(root).recorded_heads()
+        return asked(root, self._where, read_heads(root, self._where, recorded=recorded))
 
     def proved(self) -> None:
         """Take the mark of the restore away."""
