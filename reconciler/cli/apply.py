@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.apply import SCHEMA, ApplyReport, apply_plan, denied
+from reconciler.cli.approvals import add_approvals, approved, check_plan_signature
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.packets import keep_packets
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
-from reconciler.model import Outcome
+from reconciler.model import Outcome, public_location
 from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved
 from reconciler.render.markdown import apply_markdown, plan_markdown
 from reconciler.render.text import apply_text, plan_text
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--expect", metavar="INTENT", help="the intent that was approved")
+    add_approvals(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     add_output(parser)
@@ -44,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Finish what was left open, plan, compare, ask, apply."""
     saved = read_saved(read_file(args.plan, limit=PLAN_LIMIT), where=str(args.plan)) if args.plan else None
+    check_plan_signature(args)
     if saved:
         saved.check_age(source_date_epoch())
         args.store = args.store or list(saved.stores)
@@ -60,8 +64,14 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
                 lambda: plan_markdown(plan),
             )
             return Exit.DENIED if denied(plan.findings) else Exit.DONE
+        owners = approved(args, plan, opened)
         _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
-        run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
+        run_values = replace(
+            workspace.run_of(plan, saved.digest if saved else "", "reconciler apply"),
+            pull_request=public_location(args.pull_request),
+            approvers=owners.owners,
+            approvals=owners.envelopes,
+        )
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)
         for one in opened.values():

@@ -21,17 +21,29 @@ from typing import Any
 from reconciler.canonical import sha256_digest
 from reconciler.cli.byhand import Operations, add_operation, operations_of
 from reconciler.cli.console import Console
-from reconciler.cli.files import read_file, replace_file
-from reconciler.cli.keys import add_signing_key, add_trust, required_trust, signing_keys
+from reconciler.cli.files import Standing, read_file, replace_file, standing
+from reconciler.cli.keys import (
+    add_signatures,
+    add_signing_key,
+    add_trust,
+    required_trust,
+    sign_file,
+    signing_keys,
+)
 from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.packet_files import bundle_bytes, read_contents, write_packet
 from reconciler.cli.packets import last_release, packet_at
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
-from reconciler.evidence.envelope import ENVELOPE_LIMIT, countersigned, envelope_bytes, read_envelope, sealed
+from reconciler.evidence.envelope import ENVELOPE_LIMIT
 from reconciler.evidence.packet import ENVELOPE, PACKET, Packet, read_index, release_name, release_statement
+from reconciler.evidence.reference_packet import judged
+from reconciler.evidence.signed_file import SUFFIX, file_signers, kind_of
+from reconciler.evidence.trust import Trust
 from reconciler.evidence.verification import Check, Expected, Proof, verify
+from reconciler.plan import PLAN_LIMIT
 from reconciler.render.evidence import proof_text
+from reconciler.render.text import plural
 from reconciler.stores.port import adapter
 
 COLLECT_SCHEMA = "reconciler/evidence-collect/v1"
@@ -72,10 +84,10 @@ def _add_sign(operations: Operations) -> None:
         operations,
         "sign",
         sign,
-        summary="sign a packet, beside the signatures that it has",
+        summary="sign a packet, a saved plan or a report, beside the signatures that it has",
         example="reconciler evidence sign ops/release --key env:RELEASE_KEY",
     )
-    signed.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet")
+    signed.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet, or one file")
     add_signing_key(signed)
     add_output(signed)
 
@@ -101,7 +113,9 @@ def _add_verify(operations: Operations) -> None:
         summary="say what a packet proves; needs no store, no repository and no network",
         example="reconciler evidence verify release.tar --key release.pub",
     )
-    verified.add_argument("packet", metavar="PACKET", type=Path, help="a directory, or a bundle")
+    verified.add_argument(
+        "packet", metavar="PACKET", type=Path, help="a directory, a bundle, or a signed file"
+    )
     add_trust(verified)
     verified.add_argument("--release", metavar="STORE#N", help="the release that it must be")
     verified.add_argument("--previous", metavar="ROOT", help="the root of the packet that it must follow")
@@ -158,28 +172,21 @@ def _packet_json(packet: Packet) -> dict[str, Any]:
 
 
 def sign(args: argparse.Namespace, console: Console) -> Exit:
-    """Sign the index of a packet; signatures of the same statement that stand there stay."""
+    """Sign the index of a packet, or one file; signatures of the same statement that stand there stay."""
     keys = signing_keys(args.key)
-    where = args.packet / PACKET
-    index = read_index(read_file(where, limit=ENVELOPE_LIMIT), where=str(where))
-    statement = release_statement(index)
-    place = args.packet / ENVELOPE
-    envelope = sealed(statement, ())
-    if place.exists():
-        there = read_envelope(read_file(place, limit=ENVELOPE_LIMIT), where=str(place))
-        if there.payload == statement:
-            envelope = there
-    envelope = countersigned(envelope, keys)
-    replace_file(place, envelope_bytes(envelope))
+    if standing(args.packet) is Standing.FILE:
+        data = read_file(args.packet, limit=PLAN_LIMIT)
+        place, digest = Path(f"{args.packet}{SUFFIX}"), sha256_digest(data)
+        envelope = sign_file(args.packet, data, keys)
+    else:
+        where = args.packet / PACKET
+        index = read_index(read_file(where, limit=ENVELOPE_LIMIT), where=str(where))
+        place, digest = args.packet / ENVELOPE, index.digest
+        envelope = add_signatures(place, release_statement(index), keys)
+    keyids = [signature.keyid for signature in envelope.signatures]
     console.answer(
-        {
-            "schema": SIGN_SCHEMA,
-            "release": release_name(index.store, index.seq),
-            "root": index.root,
-            "envelope": str(place),
-            "keyids": [signature.keyid for signature in envelope.signatures],
-        },
-        lambda: f"{place}: {len(envelope.signatures)} signature(s) over root {index.root}",
+        {"schema": SIGN_SCHEMA, "digest": digest, "envelope": str(place), "keyids": keyids},
+        lambda: f"{place}: {plural(len(keyids), 'signature')} over {digest}",
     )
     return Exit.DONE
 
@@ -197,17 +204,36 @@ def bundle(args: argparse.Namespace, console: Console) -> Exit:
 
 
 def verify_packet(args: argparse.Namespace, console: Console) -> Exit:
-    """Hold a packet against the keys that count; everything that is wrong is said."""
+    """Hold a packet or a signed file against the keys that count; everything that is wrong is said."""
     trust = required_trust(args)
+    place = Path(f"{args.packet}{SUFFIX}")
+    if standing(place) is Standing.FILE:
+        return _verify_file(args, console, trust, place)
     store, seq = parse_release(args.release) if args.release else (None, None)
     expected = Expected(store=store, seq=seq, previous=args.previous)
-    proof = verify(
-        read_contents(args.packet), trust, shape_of=lambda kind: adapter(kind).SHAPE, expected=expected
+    contents = read_contents(args.packet)
+    proof = judged(contents) or verify(
+        contents, trust, shape_of=lambda kind: adapter(kind).SHAPE, expected=expected
     )
     console.answer(lambda: proof_json(proof), lambda: proof_text(proof, str(args.packet)))
     if proof.problems:
         console.problems(proof.problems)
     return Exit.DONE if proof.whole else Exit.CORRUPT
+
+
+def _verify_file(args: argparse.Namespace, console: Console, trust: Trust, place: Path) -> Exit:
+    """A plan or a report, with the envelope that stands beside it."""
+    if args.release or args.previous:
+        raise InvalidInput.of("E_USAGE", "a signed file is no packet of a release", path=str(args.packet))
+    data = read_file(args.packet, limit=PLAN_LIMIT)
+    kind = kind_of(data, where=str(args.packet))
+    envelope = read_file(place, limit=ENVELOPE_LIMIT)
+    now = source_date_epoch()
+    signers = file_signers(envelope, data, trust, predicate_type=kind, at=now, where=str(place))
+    said = f"signed by {', '.join(signers)} (threshold {trust.threshold})"
+    proof = Proof(index=None, record=None, checks=(Check("signature", said),))
+    console.answer(lambda: proof_json(proof), lambda: proof_text(proof, str(args.packet)))
+    return Exit.DONE
 
 
 def proof_json(proof: Proof) -> dict[str, Any]:
@@ -217,11 +243,12 @@ def proof_json(proof: Proof) -> dict[str, Any]:
         "verified": proof.whole,
         "release": release_name(proof.index.store, proof.index.seq) if proof.index else None,
         "root": proof.index.root if proof.index else None,
-        "checks": [_check_json(check) for check in proof.checks],
+        "checks": [check_json(check) for check in proof.checks],
     }
 
 
-def _check_json(check: Check) -> dict[str, Any]:
+def check_json(check: Check) -> dict[str, Any]:
+    """The stable keys of a check."""
     return {
         "name": check.name,
         "proved": check.proved,

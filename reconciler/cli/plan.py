@@ -17,9 +17,10 @@ from pathlib import Path
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
+from reconciler.cli.keys import sign_file, signing_keys
 from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Exit
+from reconciler.errors import Exit, InvalidInput
 from reconciler.model import Depth, Severity
 from reconciler.plan import Plan
 from reconciler.render.markdown import plan_markdown
@@ -31,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
+    parser.add_argument(
+        "--sign-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="sign the saved plan with this private key: a file, or env:NAME; may be repeated",
+    )
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
     add_output(parser)
@@ -38,13 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
-    """Plan, show, save."""
+    """Plan, show, save, sign."""
+    if args.sign_key and not args.out:
+        raise InvalidInput.of(
+            "E_USAGE", "only a saved plan can be signed", path="--sign-key", fix="give --out"
+        )
+    keys = signing_keys(args.sign_key)
     with Workspace.open(args, console) as workspace:
         opened = {config.name: workspace.opened(config) for config in workspace.selected}
         plan = workspace.plan(opened, Depth.DEEP if args.deep else Depth.MANIFESTS)
     issued = source_date_epoch()
     if args.out:
-        replace_file(args.out, canonical(plan.to_json(issued=issued)))
+        data = canonical(plan.to_json(issued=issued))
+        replace_file(args.out, data)
+        if keys:
+            sign_file(args.out, data, keys)
     console.answer(lambda: plan.to_json(issued=issued), lambda: plan_text(plan), lambda: plan_markdown(plan))
     return exit_of(plan, detailed=args.detailed_exitcode)
 

@@ -28,14 +28,17 @@ from reconciler.errors import Corrupt, Problem, ReconcilerError
 from reconciler.evidence import packet as layout
 from reconciler.evidence.approval import intent_approvers
 from reconciler.evidence.envelope import read_envelope
-from reconciler.evidence.packet import ENVELOPE, INTENT, OUTCOME, PACKET, Index
+from reconciler.evidence.packet import CHECKSUMS, ENVELOPE, INTENT, MANIFEST, OUTCOME, PACKET, Index
 from reconciler.evidence.statement import RELEASE, about, read_statement
 from reconciler.evidence.trust import Trust
 from reconciler.ledger import Record, RecordBytes
 from reconciler.model import Shape
 
-KEPT: Final = frozenset({PACKET, ENVELOPE, INTENT, OUTCOME})
-"""The members whose bytes decide; all others are known by size and digest."""
+REPORTS: Final = ("signing/release-sign.json", "signing/release-verify.json")
+"""What the reference's tooling puts where we put signatures."""
+
+KEPT: Final = frozenset({PACKET, ENVELOPE, INTENT, OUTCOME, CHECKSUMS, MANIFEST, *REPORTS})
+"""The members whose bytes are looked into; all others are known by size and digest."""
 
 
 class Seen(NamedTuple):

@@ -1,0 +1,129 @@
+"""Asking a live reference server over HTTP what it serves: readiness and the epoch of its catalog.
+
+A serving store's server reads the catalog every 15 to 30 seconds and keeps the last good one. The only remote
+proof that it has adopted a catalog is `catalog_epoch`, the struct-order digest of what it parsed, in its
+answers to `/v1/genes/count`; `/readyz` says whether it is ready, which an empty catalog is as well
+(contract 3.12).
+
+One plain GET each, with limits on time and size; a redirect is an answer, never followed. Nothing that
+the server says decides anything but the comparison.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from reconciler.canonical import parse_strict
+from reconciler.errors import InvalidInput, Unavailable
+from reconciler.model import DatasetId
+
+_TIMEOUT: Final = 15.0
+_BODY_LIMIT: Final = 8 << 20
+_EPOCH: Final = "catalog_epoch"
+
+
+class Server(NamedTuple):
+    """Where a server answers."""
+
+    scheme: str
+    host: str
+    port: int | None
+    prefix: str
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{port}{self.prefix}"
+
+
+class Answer(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    body: bytes
+
+
+def parse_server(text: str) -> Server:
+    """Read the address of a server.
+
+    Raises:
+        InvalidInput: E_URL_SCHEME, E_URL_SYNTAX or E_SECRET_IN_CONFIG.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidInput.of("E_URL_SYNTAX", "this is not a URL", path="--server") from error
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InvalidInput.of(
+            "E_SECRET_IN_CONFIG", "the address of a server has no user, password or query", path="--server"
+        )
+    if parts.scheme not in {"http", "https"}:
+        raise InvalidInput.of("E_URL_SCHEME", "a server answers http or https", path="--server", got=text)
+    if not parts.hostname or not text.isascii() or not text.isprintable() or "\\" in text or " " in text:
+        raise InvalidInput.of("E_URL_SYNTAX", "this URL names no host", path="--server", got=text)
+    return Server(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+
+
+def ready(server: Server) -> Answer:
+    """The answer to `/readyz`.
+
+    Raises:
+        Unavailable: E_UNREACHABLE.
+    """
+    return _get(server, "/readyz")
+
+
+def epochs(server: Server, dataset: DatasetId) -> tuple[str, ...]:
+    """The catalog epochs in the answer to a query of one dataset: one, or none where it does not say.
+
+    Raises:
+        Unavailable: E_UNREACHABLE, or E_SERVER_ANSWER: what it says is no JSON document.
+    """
+    query = urlencode(dataset._asdict())
+    answer = _get(server, f"/v1/genes/count?{query}")
+    try:
+        document = parse_strict(answer.body, where=str(server), limit=_BODY_LIMIT)
+    except InvalidInput as error:
+        raise Unavailable.of(
+            "E_SERVER_ANSWER",
+            f"the server's answer is no JSON document (status {answer.status})",
+            path=f"{server}/v1/genes/count",
+            fix="check that this is the address of a serving server",
+        ) from error
+    return tuple(sorted(set(_members(document))))
+
+
+def _members(document: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """Every text under the name of the epoch, wherever the server's version puts it."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            if name == _EPOCH and isinstance(value, str):
+                yield value
+            else:
+                yield from _members(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _members(value)
+
+
+def _get(server: Server, path: str) -> Answer:
+    kind = http.client.HTTPSConnection if server.scheme == "https" else http.client.HTTPConnection
+    connection = kind(server.host, server.port, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", f"{server.prefix}{path}", headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        body = response.read(_BODY_LIMIT + 1)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise Unavailable.of(
+            "E_UNREACHABLE", f"the server does not answer: {reason}", path=f"{server}{path.partition('?')[0]}"
+        ) from error
+    finally:
+        connection.close()
+    if len(body) > _BODY_LIMIT:
+        raise Unavailable.of("E_SERVER_ANSWER", "the server's answer is too large", path=f"{server}")
+    return Answer(response.status, body)
