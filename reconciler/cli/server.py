@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from reconciler.canonical import parse_strict
 from reconciler.errors import InvalidInput, Unavailable
 from reconciler.model import DatasetId
+from reconciler.stores.serving.catalog import Catalog, struct_digest
 
 _TIMEOUT: Final = 15.0
 _BODY_LIMIT: Final = 8 << 20
@@ -39,7 +40,7 @@ class Server(NamedTuple):
         return f"{self.scheme}://{host}{port}{self.prefix}"
 
 
-class Answer(NamedTuple):
+class _Answer(NamedTuple):
     """What a server answered."""
 
     status: int
@@ -68,21 +69,47 @@ def parse_server(text: str) -> Server:
     return Server(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
 
 
-def ready(server: Server) -> Answer:
-    """The answer to `/readyz`.
+def require_ready(server: Server) -> str:
+    """What is proved where `/readyz` says that the server is ready.
 
     Raises:
-        Unavailable: E_UNREACHABLE.
+        Unavailable: E_SERVER_READY, it is not; E_UNREACHABLE.
     """
-    return _get(server, "/readyz")
+    status = _get(server, "/readyz").status
+    if status == http.client.OK:
+        return f"{server} is ready"
+    raise Unavailable.of(
+        "E_SERVER_READY",
+        f"the server is not ready (status {status})",
+        path=f"{server}/readyz",
+        fix="look at the server's log: it refuses a catalog that is missing or unsorted",
+    )
 
 
-def epochs(server: Server, dataset: DatasetId) -> tuple[str, ...]:
-    """The catalog epochs in the answer to a query of one dataset: one, or none where it does not say.
+def require_epoch(server: Server, catalog: Catalog) -> str:
+    """What is proved where the server shows the epoch of this very catalog.
 
     Raises:
-        Unavailable: E_UNREACHABLE, or E_SERVER_ANSWER: what it says is no JSON document.
+        InvalidInput: E_SERVER_EPOCH, the catalog is empty, and no query would show its epoch.
+        Unavailable: E_SERVER_EPOCH, the server shows another one (yet), or none; E_SERVER_ANSWER; E_UNREACHABLE.
     """
+    if not catalog.entries:
+        raise InvalidInput.of("E_SERVER_EPOCH", "an empty catalog has no query that would show its epoch")
+    wanted = struct_digest(catalog)
+    found = _epochs(server, catalog.entries[0].id)
+    if found == (wanted,):
+        return f"{server} serves this catalog, epoch {wanted}"
+    raise Unavailable.of(
+        "E_SERVER_EPOCH",
+        f"the server has not adopted the catalog with epoch {wanted}",
+        path=f"{server}/v1/genes/count",
+        got=", ".join(found) or f"no {_EPOCH}",
+        fix="a server looks every 15 to 30 seconds: wait for it, then look at its log",
+    )
+
+
+def _epochs(server: Server, dataset: DatasetId) -> tuple[str, ...]:
+    """The epochs in the answer to a query of one dataset: one, or none where it does not say."""
     query = urlencode(dataset._asdict())
     answer = _get(server, f"/v1/genes/count?{query}")
     try:
@@ -110,7 +137,7 @@ def _members(document: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
             yield from _members(value)
 
 
-def _get(server: Server, path: str) -> Answer:
+def _get(server: Server, path: str) -> _Answer:
     kind = http.client.HTTPSConnection if server.scheme == "https" else http.client.HTTPConnection
     connection = kind(server.host, server.port, timeout=_TIMEOUT)
     try:
@@ -126,4 +153,4 @@ def _get(server: Server, path: str) -> Answer:
         connection.close()
     if len(body) > _BODY_LIMIT:
         raise Unavailable.of("E_SERVER_ANSWER", "the server's answer is too large", path=f"{server}")
-    return Answer(response.status, body)
+    return _Answer(response.status, body)

@@ -25,7 +25,7 @@ from reconciler.cli.options import add_output, add_stores, seconds
 from reconciler.cli.packet_files import read_contents
 from reconciler.cli.packets import all_packets
 from reconciler.cli.roots import opened_root
-from reconciler.cli.server import epochs, parse_server, ready
+from reconciler.cli.server import Server, parse_server, require_epoch, require_ready
 from reconciler.cli.workspace import Opened, Workspace
 from reconciler.drift import DriftItem, DriftReport, observe_drift
 from reconciler.errors import Corrupt, Exit, InvalidInput, Problem, ReconcilerError, Unavailable
@@ -36,7 +36,6 @@ from reconciler.model import Depth, Selection
 from reconciler.render.evidence import checks_text
 from reconciler.render.text import plural
 from reconciler.stores.port import adapter, packet_keeper
-from reconciler.stores.serving.catalog import struct_digest
 from reconciler.stores.serving.heads import read_catalog
 
 SCHEMA = "reconciler/verify/v1"
@@ -84,16 +83,25 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             one.require_finished()
             checks = _of_store(args, workspace, one, trust)
             if server:
-                checks += _of_server(args, workspace, one)
+                checks += _of_server(args, workspace, one, server)
             checked.append((config.name, checks))
         commit = workspace.desired.commit
     return _answer(console, commit, checked)
 
 
-def _of_server(args: argparse.Namespace, workspace: Workspace, one: Opened) -> tuple[Check, ...]:
+def _of_server(
+    args: argparse.Namespace, workspace: Workspace, one: Opened, server: Server
+) -> tuple[Check, ...]:
+    """Ask a live server, again and again as long as the arguments let it take."""
+    if one.config.kind != _SERVING:
+        raise InvalidInput.of("E_STORE_KIND", "only a serving store has a server", got=one.config.kind)
+    where = str(one.config.settings["root"]).removeprefix("file:")
+    with opened_root(workspace.root / where, one.config.name) as root:
+        catalog = read_catalog(root, where)
+    until = time.monotonic() + args.wait
     return (
-        _checked("ready", lambda: _ready(args)),
-        _checked("epoch", lambda: _adopted(args, workspace, one)),
+        _checked("ready", lambda: _patiently(lambda: require_ready(server), until)),
+        _checked("epoch", lambda: _patiently(lambda: require_epoch(server, catalog), until)),
     )
 
 
@@ -240,54 +248,8 @@ def _anchored(place: Path, trust: Trust, one: Opened, packets: list[Index]) -> s
     return f"releases 1 to {seq} {signers}; {later} later not covered"
 
 
-def _ready(args: argparse.Namespace) -> str:
-    server = parse_server(args.server)
-
-    def look() -> str:
-        status = ready(server).status
-        if status != 200:
-            raise Unavailable.of(
-                "E_SERVER_READY",
-                f"the server is not ready (status {status})",
-                path=f"{server}/readyz",
-                fix="look at the server's log: it refuses a catalog that is missing or unsorted",
-            )
-        return f"{server} is ready"
-
-    return _patiently(look, args.wait)
-
-
-def _adopted(args: argparse.Namespace, workspace: Workspace, one: Opened) -> str:
-    """Compare the epoch that a server shows with the digest of the store's catalog."""
-    server = parse_server(args.server)
-    if one.config.kind != _SERVING:
-        raise InvalidInput.of("E_STORE_KIND", "only a serving store has a server", got=one.config.kind)
-    where = str(one.config.settings["root"]).removeprefix("file:")
-    with opened_root(workspace.root / where, one.config.name) as root:
-        catalog = read_catalog(root, where)
-    listed = [entry.id for entry in catalog.entries]
-    if not listed:
-        raise InvalidInput.of("E_SERVER_EPOCH", "an empty catalog has no query that would show its epoch")
-    wanted = struct_digest(catalog)
-
-    def look() -> str:
-        found = epochs(server, listed[0])
-        if found != (wanted,):
-            raise Unavailable.of(
-                "E_SERVER_EPOCH",
-                f"the server has not adopted the catalog with epoch {wanted}",
-                path=f"{server}/v1/genes/count",
-                got=", ".join(found) or "no catalog_epoch",
-                fix="a server looks every 15 to 30 seconds: give --wait 60; then look at its log",
-            )
-        return f"{server} serves this catalog, epoch {wanted}"
-
-    return _patiently(look, args.wait)
-
-
-def _patiently(look: Callable[[], str], wait: float) -> str:
+def _patiently(look: Callable[[], str], until: float) -> str:
     """Look again each second until it holds or the time is over."""
-    until = time.monotonic() + wait
     while True:
         try:
             return look()
