@@ -31,7 +31,8 @@ from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.session import NoAnswer, Row, Session
 
 _OBJECT: Final = re.compile(r"objects/([0-9a-f]{64})", re.ASCII)
-_LEDGER: Final = re.compile(r"ledger/([0-9]{20})\.(intent|outcome)\.json", re.ASCII)
+_LEDGER: Final = re.compile(r"ledger/[0-9]{20}\.(?:intent|outcome)\.json", re.ASCII)
+_PACKET: Final = re.compile(r"ledger/([0-9]{20})\.packet\.json", re.ASCII)
 _MANIFESTS: Final = re.compile(r"rows/manifests/[0-9a-f]{2}\.json", re.ASCII)
 _DATASET: Final = re.compile(r"rows/datasets/([a-z0-9_]{1,128})/([a-z0-9_]{1,128})\.json", re.ASCII)
 _TOMBSTONES: Final = "rows/tombstones.json"
@@ -59,6 +60,7 @@ class RegistryReading:
             self._tags = session.rows(sql.KEPT_TAGS)
             self._tombstones = session.rows(sql.KEPT_TOMBSTONES)
             self._ledger = [(bytes(row[1]), bytes(row[2])) for row in session.rows(sql.KEPT_RECORDS)]
+            self._packets = {int(row[0]): bytes(row[1]) for row in session.rows(sql.KEPT_PACKETS)}
         self._objects = settings.objects
         self._last = _checked_chain(self._ledger, settings.name, settings.database.where)
 
@@ -96,9 +98,17 @@ class RegistryReading:
         for start in range(0, len(self._ledger), _RECORDS_IN_GROUP):
             some = self._ledger[start : start + _RECORDS_IN_GROUP]
             records = tuple(
-                part for seq, record in enumerate(some, start + 1) for part in _record(seq, record)
+                part for seq, record in enumerate(some, start + 1) for part in self._record(seq, record)
             )
             yield OfferedGroup(f"ledger/{start + 1:020d}", records, partial(_judged, ()))
+
+    def _record(self, seq: int, record: tuple[bytes, bytes]) -> Iterator[Offered]:
+        """The two documents of a record, and its packet if it has one."""
+        documents = dict(zip(("intent", "outcome"), record, strict=True))
+        if seq in self._packets:
+            documents["packet"] = self._packets[seq]
+        for part, data in documents.items():
+            yield _inline(f"ledger/{file_name(seq, part)}", Phase.LEDGER, data)
 
     def _datasets(self) -> Iterator[OfferedGroup]:
         links = _by(self._links, lambda row: f"{row[0]}/{row[1]}")
@@ -174,11 +184,6 @@ def _rows_group(path: str, rows: Mapping[str, Any]) -> OfferedGroup:
     )
 
 
-def _record(seq: int, record: tuple[bytes, bytes]) -> Iterator[Offered]:
-    for part, data in zip(("intent", "outcome"), record, strict=True):
-        yield _inline(f"ledger/{file_name(seq, part)}", Phase.LEDGER, data)
-
-
 def _inline(path: str, phase: Phase, data: bytes) -> Offered:
     return Offered(path, phase, len(data), "", Digest(sha256_digest(data)), lambda: iter((data,)))
 
@@ -216,7 +221,7 @@ class RegistryRestoring:
         found = _OBJECT.fullmatch(part.path)
         if found is None:
             if part.path != _TOMBSTONES and not any(
-                form.fullmatch(part.path) for form in (_LEDGER, _MANIFESTS, _DATASET)
+                form.fullmatch(part.path) for form in (_LEDGER, _PACKET, _MANIFESTS, _DATASET)
             ):
                 raise _foreign(part.path)
             self._rows[part.path] = data
@@ -281,6 +286,10 @@ class RegistryRestoring:
                 fix="use another backup",
             ) from error
 
+    def _kept_packets(self) -> list[tuple[int, bytes]]:
+        found = ((_PACKET.fullmatch(path), data) for path, data in sorted(self._rows.items()))
+        return [(int(match.group(1)), data) for match, data in found if match is not None]
+
     def _write(self, session: Session) -> None:
         manifests, links, tags, tombstones, datasets = self._decoded()
         _insert(session, "manifests", 4, manifests)
@@ -289,6 +298,7 @@ class RegistryRestoring:
         _insert(session, "manifest_tombstones", 3, tombstones)
         records = [(seq, *record) for seq, record in enumerate(self._records(), start=1)]
         _insert(session, "reconciler_ledger", 3, records)
+        _insert(session, "reconciler_packets", 2, self._kept_packets())
         session.load("wanted_datasets", datasets)
         rule = self._settings.latest.value
         if session.run(sql.no_latest(rule)) or session.run(sql.set_latest(rule), (0, 0)):

@@ -271,6 +271,7 @@ FROM dataset_tags ORDER BY namespace, name, version
 """
 KEPT_TOMBSTONES: Final = "SELECT hash, since, deleted_at FROM manifest_tombstones ORDER BY hash"
 KEPT_RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger ORDER BY seq"
+KEPT_PACKETS: Final = "SELECT seq, packet FROM reconciler_packets ORDER BY seq"
 ANY_ROW: Final = tuple(
     f"SELECT 1 FROM {table} LIMIT 1"
     for table in (

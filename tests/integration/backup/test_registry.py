@@ -43,7 +43,14 @@ DRAFT = Backup(
     parts=0,
     size=0,
 )
-TABLES = (sql.KEPT_MANIFESTS, sql.KEPT_LINKS, sql.KEPT_TAGS, sql.KEPT_TOMBSTONES, sql.KEPT_RECORDS)
+TABLES = (
+    sql.KEPT_MANIFESTS,
+    sql.KEPT_LINKS,
+    sql.KEPT_TAGS,
+    sql.KEPT_TOMBSTONES,
+    sql.KEPT_RECORDS,
+    sql.KEPT_PACKETS,
+)
 
 
 @pytest.fixture
@@ -77,13 +84,14 @@ def plain(value: object) -> object:
 
 
 def filled(world: World) -> Registry:
-    """Two datasets with versions, a yank, dev and latest, and a tombstone."""
+    """Two datasets with versions, a yank, dev and latest, a tombstone and a packet."""
     registry = world.open()
     tagged(registry, {"1.0.0": 1, "1.1.0": 2, "2.0.0-rc.1": 3})
     tagged(registry, {"0.1.0": 2}, dataset=SOLANA)
     registry.yank_version(ETH, "1.1.0", run=RUN, yanked=True)
     alone = registry.register_manifest(b"{}", run=RUN)
     registry.delete_manifest(alone, run=RUN)
+    store(registry).keep_packet(2, b"a packet")
     return registry
 
 
@@ -202,7 +210,7 @@ def test_latest_by_another_rule_is_not_taken_for_the_same(
     highest = another().open(latest=LatestRule.HIGHEST)
     with pytest.raises(Corrupt) as caught:
         restore(archive, found, store(highest), quiet)
-    assert (caught.value.code, rows(highest)) == ("E_RESTORE_REBUILT", [[], [], [], [], []])
+    assert (caught.value.code, rows(highest)) == ("E_RESTORE_REBUILT", [[], [], [], [], [], []])
 
 
 def test_a_ledger_that_was_edited_is_not_backed_up(world: World, archive: DirectoryArchive) -> None:
