@@ -44,7 +44,7 @@ from reconciler.stores.serving.lock import exclusive
 
 SCHEMA: Final = "reconciler/archive/v1"
 MARK: Final = "archive.json"
-_MARK_BYTES: Final = canonical({"schema": SCHEMA})
+MARK_BYTES: Final = canonical({"schema": SCHEMA})
 _OBJECT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FANOUT = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _DOCUMENT = Moments(
@@ -93,7 +93,7 @@ class DirectoryArchive:
                     for name in os.listdir(tmp):
                         remove_tree(tmp, name)
                 with suppress(FileExistsError):
-                    put_if_absent(root, MARK, _MARK_BYTES, _DOCUMENT, still_valid=lambda: None)
+                    put_if_absent(root, MARK, MARK_BYTES, _DOCUMENT, still_valid=lambda: None)
                 yield
 
     def sizes(self) -> Mapping[Digest, int]:
@@ -126,7 +126,7 @@ class DirectoryArchive:
                 try:
                     create_synced(tmp, temporary, _hashing(chunks(), hashed.update))
                     if f"sha256:{hashed.hexdigest()}" != digest:
-                        raise self._source_changed(digest)
+                        raise source_changed(digest, self.where)
                     failpoint("arc.object.before")
                     os.rename(temporary, name, src_dir_fd=tmp, dst_dir_fd=parent)
                     failpoint("arc.object.after")
@@ -185,40 +185,49 @@ class DirectoryArchive:
 
     def _opened(self) -> int:
         if self._root is None:
-            raise Unavailable.of(
-                "E_ARCHIVE_MISSING",
-                "there is no archive of backups",
-                path=self.where,
-                fix="name the directory that 'reconciler backup create' wrote to",
-            )
+            raise no_archive_yet(self.where)
         return self._root
 
     def _refuse_others(self, root: int) -> None:
         names = set(os.listdir(root))
         if not names or MARK in names or names == {OWN}:
             if names == {OWN} and _stands(root, LEDGER):
-                raise self._no_archive("a store stands there")
+                raise no_archive(self.where, "a store stands there")
             return
         if SERVER_CACHE in names:
-            raise self._no_archive("it is the cache of a server, which is disposable")
-        raise self._no_archive("it holds other things")
+            raise no_archive(self.where, "it is the cache of a server, which is disposable")
+        raise no_archive(self.where, "it holds other things")
 
-    def _no_archive(self, why: str) -> InvalidInput:
-        return InvalidInput.of(
-            "E_ARCHIVE",
-            f"this directory is no archive of backups: {why}",
-            path=self.where,
-            fix="name an empty directory, or one that 'reconciler backup create' wrote to",
-        )
 
-    def _source_changed(self, digest: Digest) -> Corrupt:
-        return Corrupt.of(
-            "E_BACKUP_SOURCE",
-            "bytes that are to be kept are not those of their digest (any more)",
-            path=self.where,
-            got=digest,
-            fix="run it again with --deep, which reads everything anew",
-        )
+def no_archive(where: str, why: str) -> InvalidInput:
+    """The refusal of a place that holds something else."""
+    return InvalidInput.of(
+        "E_ARCHIVE",
+        f"this is no archive of backups: {why}",
+        path=where,
+        fix="name an empty place, or one that 'reconciler backup create' wrote to",
+    )
+
+
+def no_archive_yet(where: str) -> Unavailable:
+    """The error of a place in which no archive was made."""
+    return Unavailable.of(
+        "E_ARCHIVE_MISSING",
+        "there is no archive of backups",
+        path=where,
+        fix="name the place that 'reconciler backup create' wrote to",
+    )
+
+
+def source_changed(digest: Digest, where: str) -> Corrupt:
+    """The error of bytes that are not those that were to be kept."""
+    return Corrupt.of(
+        "E_BACKUP_SOURCE",
+        "bytes that are to be kept are not those of their digest (any more)",
+        path=where,
+        got=digest,
+        fix="run it again with --deep, which reads everything anew",
+    )
 
 
 def taken(where: str) -> Conflict:

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reconciler.archives.location import opened_archive
 from reconciler.backup.archive import Archive
 from reconciler.cli.workspace import Workspace
 from reconciler.errors import InvalidInput
-from reconciler.model import Recovery
+from reconciler.model import Place, Recovery
 
 _SECRET = re.compile(rb"(?im)^.*?(?:PASSWORD|TOKEN|SECRET|API_KEY)[\"']?\s*[=:]\s*[\"']?[^\s\"'{\[$<]")
 _BEARER = re.compile(rb"(?i)authorization:\s*bearer\s+[^\s<\[]")
@@ -39,37 +40,42 @@ def archive_of(workspace: Workspace, store: str, location: str | None, option: s
         InvalidInput: E_USAGE, neither names one; E_ENV, a variable is not set.
     """
     surroundings = workspace.surroundings
-    if location is not None:
-        with opened_archive(location, replace(surroundings, root=Path.cwd())) as archive:
-            yield archive
-        return
     recovery = workspace.desired.recoveries.get(store)
-    if recovery is None or not recovery.backup:
+    if location is not None:
+        surroundings = replace(surroundings, root=Path.cwd())
+    elif recovery is None or not recovery.backup:
         raise InvalidInput.of(
             "E_USAGE",
             f"no archive is named, and no Recovery document names one for store {store}",
             path=option,
             fix=f"give {option} LOCATION, or declare it",
         )
-    with opened_archive(_located(recovery), surroundings) as archive:
+    settings = {} if recovery is None else _located(recovery)
+    place = Place(option, 0, 0) if recovery is None else recovery.place
+    where = settings["location"] if location is None else location
+    with opened_archive(where, settings, place, surroundings) as archive:
         yield archive
 
 
-def _located(recovery: Recovery) -> str:
-    location = recovery.backup["location"]
-    if isinstance(location, str):
-        return location
-    variable = location["env"]
-    if not os.environ.get(variable):
-        raise InvalidInput.of(
-            "E_ENV",
-            f"the archive of store {recovery.store} is in a variable that is not set",
-            path=recovery.place.path,
-            line=recovery.place.line,
-            got=variable,
-            fix=f"set {variable}",
-        )
-    return os.environ[variable]
+def _located(recovery: Recovery) -> Mapping[str, Any]:
+    """The settings of an archive with the values of their variables; credentials stay names."""
+    settings = {}
+    for name, value in recovery.backup.items():
+        if not isinstance(value, dict) or "env" not in value:
+            settings[name] = value
+            continue
+        variable = value["env"]
+        if not os.environ.get(variable):
+            raise InvalidInput.of(
+                "E_ENV",
+                f"the archive of store {recovery.store} takes its {name} from a variable that is not set",
+                path=recovery.place.path,
+                line=recovery.place.line,
+                got=variable,
+                fix=f"set {variable}",
+            )
+        settings[name] = os.environ[variable]
+    return settings
 
 
 def configuration_files(workspace: Workspace, store: str) -> Mapping[str, bytes]:
