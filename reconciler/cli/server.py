@@ -91,7 +91,7 @@ def require_epoch(server: Server, catalog: Catalog) -> str:
 
     Raises:
         InvalidInput: E_SERVER_EPOCH, the catalog is empty, and no query would show its epoch.
-        Unavailable: E_SERVER_EPOCH, the server shows another one (yet), or none; E_SERVER_ANSWER; E_UNREACHABLE.
+        Unavailable: E_SERVER_EPOCH, it shows another one (yet), or none; E_SERVER_ANSWER; E_UNREACHABLE.
     """
     if not catalog.entries:
         raise InvalidInput.of("E_SERVER_EPOCH", "an empty catalog has no query that would show its epoch")
