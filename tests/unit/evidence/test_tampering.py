@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.canonical import canonical, sha256_digest, sha256_hex
 from reconciler.errors import InvalidInput
+from reconciler.evidence.approval import approval_statement
 from reconciler.evidence.envelope import (
     STATEMENT_TYPE,
     Envelope,
@@ -40,6 +41,9 @@ from tests.unit.evidence.packets import (
     proved,
     second_packet,
     signed,
+)
+from tests.unit.evidence.packets import (
+    INTENT as APPROVED,
 )
 
 WHOLE = signed(packet().members)
@@ -332,15 +336,30 @@ def test_every_bit_of_a_signature_counts() -> None:
     assert survived == []
 
 
+def test_every_bit_of_an_approval_counts() -> None:
+    approval = sealed(approval_statement(APPROVED, issued=TIME), [ADA])
+    survived = [
+        payload
+        for payload in flipped(approval.payload)
+        if ADA_ONLY.signers(Envelope(payload, STATEMENT_TYPE, approval.signatures), at=TIME)
+    ]
+    assert survived == []
+
+
 def test_every_bit_of_the_index_counts() -> None:
     survived = [data for data in flipped(WHOLE[PACKET]) if proved({**WHOLE, PACKET: data}).whole]
     assert survived == []
 
 
 @pytest.mark.parametrize("member", [path for path in MEMBERS if path not in {PACKET, ENVELOPE}])
-def test_every_bit_of_a_member_counts(member: str) -> None:
-    survived = [data for data in flipped(WHOLE[member]) if proved({**WHOLE, member: data}).whole]
-    assert survived == []
+def test_every_byte_of_a_member_counts(member: str) -> None:
+    """One bit of each byte, another one from byte to byte; what is signed has every bit tried above."""
+    data = WHOLE[member]
+    touched = (
+        data[:position] + bytes([data[position] ^ (1 << position % 8)]) + data[position + 1 :]
+        for position in range(len(data))
+    )
+    assert [bad for bad in touched if proved({**WHOLE, member: bad}).whole] == []
 
 
 def test_a_check_that_cannot_be_made_is_not_proved() -> None:
