@@ -46,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Finish what was left open, plan, compare, ask, apply."""
-    saved = read_saved(read_file(args.plan, limit=PLAN_LIMIT), where=str(args.plan)) if args.plan else None
-    check_plan_signature(args)
+    data = read_file(args.plan, limit=PLAN_LIMIT) if args.plan else None
+    check_plan_signature(args, data)
+    saved = None if data is None else read_saved(data, where=str(args.plan))
     if saved:
         saved.check_age(source_date_epoch())
         args.store = args.store or list(saved.stores)

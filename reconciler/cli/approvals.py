@@ -16,12 +16,12 @@ from reconciler.cli.files import read_file
 from reconciler.cli.keys import add_trust, required_trust, trust_given
 from reconciler.cli.workspace import Opened, source_date_epoch
 from reconciler.errors import InvalidInput
-from reconciler.evidence.approval import require_approvals
+from reconciler.evidence.approval import APPROVAL_SIZE, require_approvals
 from reconciler.evidence.envelope import ENVELOPE_LIMIT
 from reconciler.evidence.signed_file import SUFFIX, file_signers
 from reconciler.evidence.statement import PLAN
 from reconciler.evidence.trust import Trust, trust_of
-from reconciler.plan import PLAN_LIMIT, Plan
+from reconciler.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,12 @@ def add_approvals(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
 
 
-def check_plan_signature(args: argparse.Namespace) -> None:
+def check_plan_signature(args: argparse.Namespace, plan: bytes | None) -> None:
     """Refuse a saved plan without a trusted signature, where one is required.
+
+    Args:
+        args: what the apply was given.
+        plan: the very bytes that will be applied, None where there is no saved plan.
 
     Raises:
         Corrupt: E_NOT_SIGNED, E_ENVELOPE or E_STATEMENT.
@@ -61,7 +65,7 @@ def check_plan_signature(args: argparse.Namespace) -> None:
     """
     if not args.require_signature:
         return
-    if args.plan is None:
+    if plan is None:
         raise InvalidInput.of(
             "E_USAGE", "only a saved plan can be signed", path="--require-signature", fix="give PLAN"
         )
@@ -69,7 +73,7 @@ def check_plan_signature(args: argparse.Namespace) -> None:
     place = Path(f"{args.plan}{SUFFIX}")
     file_signers(
         read_file(place, limit=ENVELOPE_LIMIT),
-        read_file(args.plan, limit=PLAN_LIMIT),
+        plan,
         trust,
         predicate_type=PLAN,
         at=source_date_epoch(),
@@ -78,7 +82,7 @@ def check_plan_signature(args: argparse.Namespace) -> None:
 
 
 def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened]) -> Approved:
-    """Who approved the intent of a plan that would change something.
+    """Who approved the intent of a plan that would be recorded: its changes, and what it would make ours.
 
     Raises:
         Denied: E_APPROVAL, too few owners.
@@ -87,9 +91,10 @@ def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened])
         InvalidInput: E_USAGE, nobody is trusted; a file cannot be used.
     """
     wanted = args.require_approvals
-    if plan.empty or not (wanted or args.approval):
+    recorded = any(part.steps or part.adopted for part in plan.stores)
+    if not recorded or not (wanted or args.approval):
         return Approved()
-    given = [(str(path), read_file(path, limit=ENVELOPE_LIMIT)) for path in args.approval]
+    given = [(str(path), read_file(path, limit=APPROVAL_SIZE)) for path in args.approval]
     used = (
         text for one in opened.values() for record in one.store.history() for text in record.run.approvals
     )

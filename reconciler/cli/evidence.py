@@ -22,23 +22,16 @@ from reconciler.canonical import sha256_digest
 from reconciler.cli.byhand import Operations, add_operation, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import Standing, read_file, replace_file, standing
-from reconciler.cli.keys import (
-    add_signatures,
-    add_signing_key,
-    add_trust,
-    required_trust,
-    sign_file,
-    signing_keys,
-)
+from reconciler.cli.keys import add_signing_key, add_trust, required_trust, signing_keys, with_signatures
 from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.packet_files import bundle_bytes, read_contents, write_packet
-from reconciler.cli.packets import last_release, packet_at
+from reconciler.cli.packets import keep_packets, last_release, packet_at
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
-from reconciler.evidence.envelope import ENVELOPE_LIMIT
+from reconciler.evidence.envelope import ENVELOPE_LIMIT, envelope_bytes
 from reconciler.evidence.packet import ENVELOPE, PACKET, Packet, read_index, release_name, release_statement
 from reconciler.evidence.reference_packet import judged
-from reconciler.evidence.signed_file import SUFFIX, file_signers, kind_of
+from reconciler.evidence.signed_file import SUFFIX, file_signers, file_statement, kind_of
 from reconciler.evidence.trust import Trust
 from reconciler.evidence.verification import Check, Expected, Proof, verify
 from reconciler.plan import PLAN_LIMIT
@@ -76,6 +69,7 @@ def _add_collect(operations: Operations) -> None:
         "--release", metavar="STORE#N", help="the release; default: the newest of the one --store"
     )
     collected.add_argument("--into", metavar="DIR", type=Path, required=True, help="where the files go")
+    collected.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
     add_output(collected)
 
 
@@ -89,6 +83,7 @@ def _add_sign(operations: Operations) -> None:
     )
     signed.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet, or one file")
     add_signing_key(signed)
+    signed.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
     add_output(signed)
 
 
@@ -102,6 +97,7 @@ def _add_bundle(operations: Operations) -> None:
     )
     bundled.add_argument("packet", metavar="PACKET", type=Path, help="the directory of a packet")
     bundled.add_argument("--out", metavar="FILE", type=Path, required=True, help="the tar to write")
+    bundled.add_argument("--dry-run", action="store_true", help="say what would be written, and stop")
     add_output(bundled)
 
 
@@ -135,7 +131,10 @@ def collect(args: argparse.Namespace, console: Console) -> Exit:
         one = workspace.opened(workspace.selected[0])
         one.require_finished()
         packet = packet_at(one, last_release(one) if seq is None else seq)
-    write_packet(args.into, packet.members)
+        if not args.dry_run:
+            keep_packets(one, console)
+    if not args.dry_run:
+        write_packet(args.into, packet.members)
     console.answer(
         {"schema": COLLECT_SCHEMA, **_packet_json(packet), "into": str(args.into)},
         lambda: (
@@ -177,12 +176,15 @@ def sign(args: argparse.Namespace, console: Console) -> Exit:
     if standing(args.packet) is Standing.FILE:
         data = read_file(args.packet, limit=PLAN_LIMIT)
         place, digest = Path(f"{args.packet}{SUFFIX}"), sha256_digest(data)
-        envelope = sign_file(args.packet, data, keys)
+        statement = file_statement(data, name=args.packet.name, where=str(args.packet))
     else:
         where = args.packet / PACKET
         index = read_index(read_file(where, limit=ENVELOPE_LIMIT), where=str(where))
         place, digest = args.packet / ENVELOPE, index.digest
-        envelope = add_signatures(place, release_statement(index), keys)
+        statement = release_statement(index)
+    envelope = with_signatures(place, statement, keys)
+    if not args.dry_run:
+        replace_file(place, envelope_bytes(envelope))
     keyids = [signature.keyid for signature in envelope.signatures]
     console.answer(
         {"schema": SIGN_SCHEMA, "digest": digest, "envelope": str(place), "keyids": keyids},
@@ -194,7 +196,8 @@ def sign(args: argparse.Namespace, console: Console) -> Exit:
 def bundle(args: argparse.Namespace, console: Console) -> Exit:
     """Write the members of a packet as one tar."""
     data = b"".join(bundle_bytes(args.packet))
-    replace_file(args.out, data)
+    if not args.dry_run:
+        replace_file(args.out, data)
     digest = sha256_digest(data)
     console.answer(
         {"schema": BUNDLE_SCHEMA, "out": str(args.out), "digest": digest, "bytes": len(data)},

@@ -12,18 +12,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from reconciler.cli.files import read_file, replace_file
+from reconciler.cli.files import read_file
 from reconciler.errors import InvalidInput
 from reconciler.evidence.envelope import (
     ENVELOPE_LIMIT,
     Envelope,
     countersigned,
-    envelope_bytes,
     read_envelope,
     sealed,
 )
 from reconciler.evidence.keys import KEY_LIMIT, PublicKey, SigningKey, read_public, read_signing
-from reconciler.evidence.signed_file import SUFFIX, file_statement
 from reconciler.evidence.trust import TRUST_LIMIT, Trust, TrustedKey, read_trust, trust_of
 
 _VARIABLE = "env:"
@@ -65,20 +63,8 @@ def signing_keys(given: list[str]) -> tuple[SigningKey, ...]:
     return tuple(read_signing(_pem(text), where=text) for text in given)
 
 
-def sign_file(path: Path, data: bytes, keys: Sequence[SigningKey]) -> Envelope:
-    """Sign the bytes of a file; the envelope is written beside it, with the signatures that were there.
-
-    Raises:
-        InvalidInput, Corrupt: the file cannot be signed, or what stands beside it is no envelope.
-        Unavailable: E_IO.
-    """
-    statement = file_statement(data, name=path.name, where=str(path))
-    place = Path(f"{path}{SUFFIX}")
-    return add_signatures(place, statement, keys)
-
-
-def add_signatures(place: Path, statement: bytes, keys: Sequence[SigningKey]) -> Envelope:
-    """Write an envelope around a statement; signatures of the same statement that stand there stay.
+def with_signatures(place: Path, statement: bytes, keys: Sequence[SigningKey]) -> Envelope:
+    """An envelope around a statement, with the signatures of the same statement that stand at a place.
 
     Raises:
         Corrupt: E_ENVELOPE, something else stands there.
@@ -88,9 +74,7 @@ def add_signatures(place: Path, statement: bytes, keys: Sequence[SigningKey]) ->
     if place.exists():
         there = read_envelope(read_file(place, limit=ENVELOPE_LIMIT), where=str(place))
         envelope = there if there.payload == statement else envelope
-    envelope = countersigned(envelope, keys)
-    replace_file(place, envelope_bytes(envelope))
-    return envelope
+    return countersigned(envelope, keys)
 
 
 def trust_given(args: argparse.Namespace) -> Trust | None:

@@ -13,7 +13,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.workspace import Opened
 from reconciler.errors import InvalidInput, ReconcilerError
 from reconciler.evidence.packet import PACKET, Packet, packet_of, release_name, root_of
-from reconciler.stores.port import PacketKeeper, packet_keeper
+from reconciler.stores.port import PacketKeeper, other_packet, packet_keeper
 
 
 def keep_packets(one: Opened, console: Console) -> None:
@@ -50,8 +50,12 @@ def packet_at(one: Opened, seq: int) -> Packet:
         Corrupt: E_EVIDENCE_KEPT, another packet is kept; E_EVIDENCE_PACKET; E_LEDGER_CHAIN.
     """
     keeper = packet_keeper(one.store)
-    made = [packet for number, packet in _made(one, keeper, seq) if number == seq][-1]
-    keeper.keep_packet(seq, made.members[PACKET])  # refuses another one, and names its place
+    if seq < 1:
+        raise _no_release(one, seq)
+    made = [packet for _, packet in _made(one, keeper, seq)][-1]
+    kept = keeper.packet(seq)
+    if kept is not None and kept != made.members[PACKET]:
+        raise other_packet(seq, one.config.name)
     return made
 
 
@@ -80,11 +84,15 @@ def _made(one: Opened, keeper: PacketKeeper, upto: int) -> Iterator[tuple[int, P
 def _one(one: Opened, keeper: PacketKeeper, seq: int, previous: str | None) -> Packet:
     documents = keeper.documents(seq)
     if documents is None:
-        raise InvalidInput.of(
-            "E_RELEASE",
-            "there is no such release: a release is a closed record of the ledger",
-            path=one.config.name,
-            got=release_name(one.config.name, seq),
-            fix="look with 'reconciler history'",
-        )
+        raise _no_release(one, seq)
     return packet_of(documents, previous=previous, shape=one.shape, where=f"the ledger of {one.config.name}")
+
+
+def _no_release(one: Opened, seq: int) -> InvalidInput:
+    return InvalidInput.of(
+        "E_RELEASE",
+        "there is no such release: a release is a closed record of the ledger",
+        path=one.config.name,
+        got=release_name(one.config.name, seq),
+        fix="look with 'reconciler history'",
+    )

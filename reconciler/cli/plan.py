@@ -12,15 +12,19 @@ for example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
-from reconciler.cli.keys import sign_file, signing_keys
+from reconciler.cli.keys import signing_keys, with_signatures
 from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
+from reconciler.evidence.envelope import envelope_bytes
+from reconciler.evidence.keys import SigningKey
+from reconciler.evidence.signed_file import SUFFIX, file_statement
 from reconciler.model import Depth, Severity
 from reconciler.plan import Plan
 from reconciler.render.markdown import plan_markdown
@@ -60,9 +64,16 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         data = canonical(plan.to_json(issued=issued))
         replace_file(args.out, data)
         if keys:
-            sign_file(args.out, data, keys)
+            _sign(args.out, data, keys)
     console.answer(lambda: plan.to_json(issued=issued), lambda: plan_text(plan), lambda: plan_markdown(plan))
     return exit_of(plan, detailed=args.detailed_exitcode)
+
+
+def _sign(path: Path, data: bytes, keys: Sequence[SigningKey]) -> None:
+    """Write the envelope of a saved plan beside it."""
+    place = Path(f"{path}{SUFFIX}")
+    statement = file_statement(data, name=path.name, where=str(path))
+    replace_file(place, envelope_bytes(with_signatures(place, statement, keys)))
 
 
 def exit_of(plan: Plan, *, detailed: bool) -> Exit:

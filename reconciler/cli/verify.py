@@ -35,7 +35,7 @@ from reconciler.evidence.verification import Check, Expected, verify
 from reconciler.model import Depth, Selection
 from reconciler.render.evidence import checks_text
 from reconciler.render.text import plural
-from reconciler.stores.port import adapter, packet_keeper
+from reconciler.stores.port import adapter, other_packet, packet_keeper
 from reconciler.stores.serving.heads import read_catalog
 
 SCHEMA = "reconciler/verify/v1"
@@ -170,12 +170,7 @@ def _packets(one: Opened, packets: list[Index]) -> str:
         data = keeper.packet(packet.index.seq)
         kept += data is not None
         if data is not None and data != packet.members[PACKET]:
-            raise Corrupt.of(
-                "E_EVIDENCE_KEPT",
-                "another packet is kept for this release than its ledger record gives",
-                path=release_name(one.config.name, packet.index.seq),
-                fix="one of them was changed; compare with a signed copy of the packet",
-            )
+            raise other_packet(packet.index.seq, one.config.name)
     root = packets[-1].root if packets else "none"
     return f"{kept} of {len(packets)} kept, each what the ledger gives; root {root}"
 

@@ -26,6 +26,9 @@ LIFETIME: Final = 7 * 24 * 60 * 60
 APPROVAL_LIMIT: Final = 32
 """The most approvals that are looked at for one apply."""
 
+APPROVAL_SIZE: Final = 16_384
+"""The most bytes of one approval: the ledger keeps them all."""
+
 _SKEW: Final = 5 * 60
 
 

@@ -144,6 +144,23 @@ def test_a_release_that_does_not_exist_is_refused(applied: Repository, release: 
     assert not (applied.root / "release").exists()
 
 
+def test_a_store_without_a_record_has_no_release(repository: Repository) -> None:
+    ran = repository.run("evidence", "collect", "--store", "serving", "--into", "release")
+    assert (ran.code, ran.error) == (3, "E_RELEASE")
+
+
+def test_a_dry_run_writes_nothing(applied: Repository, keys: Keys) -> None:
+    shutil.rmtree(applied.root / "var/serving" / PACKETS)
+    before = files(applied.root)
+    applied.ok("evidence", "collect", "--release", "serving#2", "--into", "release", "--dry-run")
+    assert files(applied.root) == before
+    applied.ok("evidence", "collect", "--release", "serving#2", "--into", "release")
+    before = files(applied.root)
+    applied.ok("evidence", "sign", "release", "--key", keys.private("ada"), "--dry-run")
+    applied.ok("evidence", "bundle", "release", "--out", "bundle.tar", "--dry-run")
+    assert files(applied.root) == before
+
+
 def test_a_signed_packet_verifies_and_says_what_is_proved_on_one_screen(
     collected: Repository, keys: Keys
 ) -> None:
