@@ -270,6 +270,16 @@ def policy(governance: Mapping[str, bytes]) -> Check:
     return judged("rollback-policy", (evidence,))
 
 
+def rollback_depth(governance: Mapping[str, bytes]) -> int:
+    """How many releases a rollback may go back; none where no policy can be read."""
+    data = governance.get(ROLLBACK_POLICY, b"")
+    try:
+        depth = parse_strict(data, where=ROLLBACK_POLICY)["max_rollback_depth"]
+    except (InvalidInput, KeyError, TypeError):
+        return 0
+    return depth if isinstance(depth, int) and depth > 0 else 0
+
+
 def _no_policy(why: str) -> Problem:
     return Problem(
         code="E_DRILL_POLICY",

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "backup": ("reconciler.cli.backup", "back stores up, verify backups, restore them into an empty place"),
     "recovery": ("reconciler.cli.recovery", "say how a store would come back after a loss, and prove it"),
     "evidence": ("reconciler.cli.evidence", "collect, sign, bundle and verify what proves a release"),
+    "rollback": ("reconciler.cli.rollback", "propose the change that returns a store to a recorded release"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 

@@ -14,31 +14,24 @@ Example:
 from __future__ import annotations
 
 import argparse
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.backup import drill as proof
-from reconciler.backup.archive import Archive, Found, chosen, document_name, numbers, read_found
-from reconciler.backup.drill import Check, Drill, Verdict
-from reconciler.backup.recovery import SCHEMA, RecoveryPlan, Sighting, recovery_plan, wanted_checks
-from reconciler.backup.restore import Brought, restore
-from reconciler.backup.verify import last_verified, verify
+from reconciler.backup.archive import document_name, numbers, read_found
+from reconciler.backup.drill import Drill, Verdict
+from reconciler.backup.recovery import SCHEMA, RecoveryPlan, Sighting, recovery_plan
+from reconciler.backup.verify import last_verified
 from reconciler.canonical import canonical
-from reconciler.cli.archives import archive_of, configuration_files
+from reconciler.cli.archives import archive_of
 from reconciler.cli.byhand import add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_output
-from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
-from reconciler.errors import Denied, Exit, InvalidInput, Problem, ReconcilerError
-from reconciler.ledger import Record
-from reconciler.model import Depth, Observed, Recovery, Selection, StoreConfig
-from reconciler.stores.keeping import KeeperAdapter, keeper, keeper_adapter
-from reconciler.stores.port import adapter
+from reconciler.cli.recovery_drill import Drilling
+from reconciler.cli.workspace import Workspace, source_date_epoch
+from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError
+from reconciler.model import StoreConfig
+from reconciler.stores.keeping import KeeperAdapter, keeper_adapter
 
 DRILLS_SCHEMA = "reconciler/recovery-drill/v1"
 
@@ -69,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drilled.add_argument(
         "--restored", action="store_true", help="prove the restored store itself, and take its mark away"
     )
+    drilled.add_argument("--server", metavar="URL", help="a live server that must serve what came back")
     drilled.add_argument("--out", metavar="FILE", type=Path, help="save the report of one store here")
 
 
@@ -177,193 +171,12 @@ def _drilled(
     kind: KeeperAdapter,
 ) -> Drill:
     with archive_of(workspace, config.name, args.source, "--from") as archive:
-        made = _Drilling(args, console, workspace, config, kind, archive)
+        made = Drilling(args, console, workspace, config, kind, archive)
         report = made.proved_in_place() if args.restored else made.proved_in_scratch()
         with archive.writing():
             name = document_name("drills", config.name, report.found.backup.number)
             archive.replace(name, canonical(report.to_json()))
     return report
-
-
-@dataclass(slots=True)
-class _Drilling:
-    """One drill under way: what is proved, and the checks so far."""
-
-    args: argparse.Namespace
-    console: Console
-    workspace: Workspace
-    config: StoreConfig
-    kind: KeeperAdapter
-    archive: Archive
-    checks: dict[str, Check] = field(default_factory=dict)
-
-    @property
-    def recovery(self) -> Recovery | None:
-        """What git declares."""
-        return self.workspace.desired.recoveries.get(self.config.name)
-
-    def proved_in_scratch(self) -> Drill:
-        """Restore into a scratch directory that is gone afterwards, and look at it."""
-        found = chosen(self.archive, self.config.name, self.args.backup)
-        began, start = source_date_epoch(), time.monotonic()
-        self._add(proof.whole(verify(self.archive, found, time=began, progress=self.console.note)))
-        self._add(proof.age(found, self.recovery, began))
-        brought = Brought(0, 0, 0)
-        with tempfile.TemporaryDirectory(prefix="reconciler-drill-", dir=self.args.scratch) as directory:
-            config = self.kind.scratch(self.config, directory)
-            try:
-                brought = self._restored(config, found)
-            except ReconcilerError as error:
-                self._add(proof.judged("restored", (), error.problems))
-            else:
-                self._look(config, found)
-            milliseconds = int((time.monotonic() - start) * 1000)
-        self._add(proof.duration(milliseconds, brought.size, self.recovery))
-        return self._report(found, began, milliseconds, brought)
-
-    def _restored(self, config: StoreConfig, found: Found) -> Brought:
-        with self._open(config) as one:
-            brought = restore(self.archive, found, keeper(one.store), self.console.note)
-        self._add(proof.judged("restored", (f"{brought.parts} parts, {brought.size} bytes",)))
-        return brought
-
-    def proved_in_place(self) -> Drill:
-        """Look at the store that was restored where it stands; proved, it loses its mark."""
-        began, start = source_date_epoch(), time.monotonic()
-        one = self.workspace.opened(self.config)
-        mark = keeper(one.store).restored()
-        if mark is None:
-            raise InvalidInput.of(
-                "E_NOT_RESTORED",
-                "the store was not restored, or a drill proved it already",
-                path=self.config.name,
-                fix="run the drill without --restored",
-            )
-        found = self._found(mark.backup)
-        self._add(proof.judged("restored", (f"from {found.backup.name}, {mark.backup}",)))
-        self._look(self.config, found)
-        milliseconds = int((time.monotonic() - start) * 1000)
-        report = self._report(found, began, milliseconds, Brought(0, 0, 0))
-        if not report.failed:
-            keeper(one.store).proved()
-        return report
-
-    def _found(self, digest: str) -> Found:
-        for number in reversed(numbers(self.archive, self.config.name)):
-            found = read_found(self.archive, self.config.name, number)
-            if found.digest == digest:
-                return found
-        raise InvalidInput.of(
-            "E_BACKUP_MISSING",
-            "the archive does not hold the backup that the store was restored from",
-            path=self.archive.where,
-            got=digest,
-            fix="name the archive that does",
-        )
-
-    def _look(self, config: StoreConfig, found: Found) -> None:
-        """Everything that can be said of the store that came back."""
-        with self._open(config) as one:
-            records = self._records(one.store.history)
-            seen: Sequence[Observed] = ()
-            try:
-                seen = list(one.store.snapshot(Selection(depth=Depth.DEEP)))
-            except ReconcilerError as error:
-                self._add(proof.judged("contents-hash-true", (), error.problems))
-            else:
-                self._add(proof.contents(seen))
-            self._add(proof.identity(found, records, self._live()))
-            self._add(proof.heads(seen, records, one.shape))
-            self._add(self._asked("query-paths", lambda: proof.answered(keeper(one.store).answers())))
-        self._add(proof.policy(self.workspace.desired.governance))
-        files = self._asked_files()
-        self._add(proof.configuration(found, files, self.recovery))
-        self._add(self._asked("plan-empty", lambda: self._planned(config, records)))
-
-    def _live(self) -> Sequence[Record] | None:
-        """The live store's records; None if it cannot be read, or if it is what is looked at."""
-        if self.args.restored or self.args.backup is not None:
-            return ()
-        try:
-            return list(self.workspace.opened(self.config).store.history())
-        except ReconcilerError:
-            return None
-
-    def _records(self, history: Callable[[], Iterator[Record]]) -> list[Record]:
-        try:
-            return list(history())
-        except ReconcilerError as error:
-            self._add(proof.judged("restored", (), error.problems))
-            return []
-
-    def _asked_files(self) -> Mapping[str, bytes]:
-        try:
-            return configuration_files(self.workspace, self.config.name)
-        except InvalidInput:
-            return {}
-
-    def _asked(self, name: str, ask: Callable[[], Check]) -> Check:
-        """A check whose question may end in an error, which is then what it found."""
-        try:
-            return ask()
-        except ReconcilerError as error:
-            return proof.judged(name, (), error.problems)
-
-    def _planned(self, config: StoreConfig, records: Sequence[Record]) -> Check:
-        """Plan at the commit of the release, against what came back."""
-        commits = [record.run.commit for record in records if record.run.by == "git"]
-        commit = commits[-1] if commits else ""
-        if not commit or commit.startswith("worktree"):
-            return proof.not_proved("plan-empty", "no record of the release names a commit")
-        try:
-            with Workspace.open(self.args, self.console, ref=commit) as then:
-                then.selected = (config,)
-                plan = then.plan({config.name: then.opened(config)})
-        except InvalidInput as error:
-            return proof.not_proved("plan-empty", f"commit {commit} cannot be read here: {error.code}")
-        problems = [
-            Problem(
-                code="E_DRILL_PLAN",
-                message="git at the commit of the release and what came back do not agree",
-                path=str(change.address),
-                got=f"{change.slot}: {change.before} would become {change.after}",
-                fix="'reconciler drift' on the live store shows who moved it",
-            )
-            for part in plan.stores
-            for step in part.steps
-            for change in step.changes
-        ]
-        return proof.judged("plan-empty", (f"planned at {commit}",), problems)
-
-    @contextmanager
-    def _open(self, config: StoreConfig) -> Iterator[Opened]:
-        kind = adapter(config.kind)
-        store = kind.open_store(config, self.workspace.surroundings)
-        try:
-            yield Opened(store, kind.SHAPE, refreshed(store, kind.SHAPE).inventory, None)
-        finally:
-            store.close()
-
-    def _add(self, check: Check) -> None:
-        if check.name in wanted_checks(self.recovery):
-            self.checks.setdefault(check.name, check)
-
-    def _report(self, found: Found, began: int, milliseconds: int, brought: Brought) -> Drill:
-        for name in wanted_checks(self.recovery):
-            if name not in self.checks and name not in {"server", "time"}:
-                self.checks[name] = proof.not_proved(name, "there was nothing to look at")
-        ordered = tuple(self.checks[name] for name in wanted_checks(self.recovery) if name in self.checks)
-        return Drill(
-            store=self.config.name,
-            found=found,
-            time=began,
-            milliseconds=milliseconds,
-            parts=brought.parts,
-            size=brought.size,
-            rto=self.recovery.rto if self.recovery else None,
-            rpo=self.recovery.rpo if self.recovery else None,
-            checks=ordered,
-        )
 
 
 _SIGNS = {Verdict.PROVED: "+", Verdict.FAILED: "-", Verdict.NOT_PROVED: "?"}

@@ -24,6 +24,8 @@ from reconciler.stores.serving.catalog import Catalog, struct_digest
 _TIMEOUT: Final = 15.0
 _BODY_LIMIT: Final = 8 << 20
 _EPOCH: Final = "catalog_epoch"
+_PAGE: Final = 500
+"""The most datasets that the server puts into one page."""
 
 
 class Server(NamedTuple):
@@ -108,20 +110,69 @@ def require_epoch(server: Server, catalog: Catalog) -> str:
     )
 
 
+def require_datasets(server: Server, catalog: Catalog) -> str:
+    """What is proved where the server lists the datasets of this catalog, and no other.
+
+    Raises:
+        Unavailable: E_SERVER_DATASETS, it lists others; E_SERVER_ANSWER; E_UNREACHABLE.
+    """
+    wanted = {str(entry.id) for entry in catalog.entries}
+    found = set(_listed(server))
+    if found == wanted:
+        return f"{server} lists the {len(wanted)} datasets of this catalog"
+    differing = sorted(found ^ wanted)
+    raise Unavailable.of(
+        "E_SERVER_DATASETS",
+        f"the server lists {len(found)} datasets, the catalog {len(wanted)}",
+        path=f"{server}/v1/datasets",
+        got=", ".join(differing[:5]),
+        fix="a server looks every 15 to 30 seconds: wait for it, then look at its log",
+    )
+
+
+def _listed(server: Server) -> Iterator[str]:
+    """The ids of `/v1/datasets`, page by page: sorted by id, the last one is the cursor to the next page."""
+    last = ""
+    while True:
+        query = urlencode({"limit": _PAGE, "cursor": last} if last else {"limit": _PAGE})
+        page = [one for one in _ids(_json(server, f"/v1/datasets?{query}")) if one > last]
+        yield from page
+        if len(page) < _PAGE:
+            return
+        last = page[-1]
+
+
+def _ids(document: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
+    """The ids of every dataset, wherever the server's version puts the entries."""
+    if isinstance(document, dict):
+        dataset = document.get("dataset")
+        if isinstance(dataset, dict) and {"release", "species", "assembly"} <= dataset.keys():
+            yield f"{dataset['release']}/{dataset['species']}/{dataset['assembly']}"
+            return
+        document = list(document.values())
+    if isinstance(document, list):
+        for value in document:
+            yield from _ids(value)
+
+
 def _epochs(server: Server, dataset: DatasetId) -> tuple[str, ...]:
     """The epochs in the answer to a query of one dataset: one, or none where it does not say."""
     query = urlencode(dataset._asdict())
-    answer = _get(server, f"/v1/genes/count?{query}")
+    return tuple(sorted(set(_members(_json(server, f"/v1/genes/count?{query}")))))
+
+
+def _json(server: Server, path: str) -> Any:  # noqa: ANN401 - JSON
+    """The JSON document that the server answers with."""
+    answer = _get(server, path)
     try:
-        document = parse_strict(answer.body, where=str(server), limit=_BODY_LIMIT)
+        return parse_strict(answer.body, where=str(server), limit=_BODY_LIMIT)
     except InvalidInput as error:
         raise Unavailable.of(
             "E_SERVER_ANSWER",
             f"the server's answer is no JSON document (status {answer.status})",
-            path=f"{server}/v1/genes/count",
+            path=f"{server}{path.partition('?')[0]}",
             fix="check that this is the address of a serving server",
         ) from error
-    return tuple(sorted(set(_members(document))))
 
 
 def _members(document: Any) -> Iterator[str]:  # noqa: ANN401 - JSON

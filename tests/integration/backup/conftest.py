@@ -43,6 +43,11 @@ class Vault:
     def ok(self, *words: str) -> Ran:
         return self.desk.ok(*words)
 
+    def commit(self, message: str) -> None:
+        """Commit everything but the stores."""
+        for words in (("add", "-A"), ("commit", "-q", "-m", message)):
+            subprocess.run(["git", *words], cwd=self.root, env=CLEAN, check=True)
+
     def killed(self, failpoint: str, *words: str) -> None:
         """Run a command in a process of its own that is killed there."""
         done = subprocess.run(

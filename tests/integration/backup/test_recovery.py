@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from reconciler.stores.serving.catalog import parse_catalog, struct_digest
 from tests.integration.backup.conftest import Vault, files, kept, parts
 from tests.integration.backup.test_serving import flip
 from tests.integration.cli_byhand.conftest import H110, M110
 
-ALL = [
+ALL = [  # without a rehearsal and a server
     "backup-whole",
     "backup-age",
     "restored",
@@ -64,6 +69,94 @@ def test_a_drill_leaves_nothing_in_its_scratch_directory(vault: Vault) -> None:
     scratch.mkdir()
     assert drill(vault, "--scratch", "scratch")[0] == 0
     assert list(scratch.iterdir()) == []
+
+
+def test_a_rollback_is_rehearsed_on_what_came_back_and_nowhere_else(vault: Vault) -> None:
+    human = vault.root / "desired/catalogs/human.yaml"
+    human.write_text(human.read_text().replace("latest: 111/", "latest: 110/"))
+    vault.commit("Back to 110")
+    vault.ok("apply", "--yes")
+    vault.backup()
+    before = files(vault.store)
+    code, report, _ = drill(vault)
+    (check,) = [check for check in report["checks"] if check["name"] == "rollback-rehearsed"]
+    assert (code, check["verdict"]) == (0, "proved")
+    assert check["evidence"] == ["to serving#2: move alias latest"]
+    assert files(vault.store) == before
+
+
+def test_a_rollback_beyond_the_depth_of_the_policy_is_not_rehearsed(vault: Vault) -> None:
+    human = vault.root / "desired/catalogs/human.yaml"
+    policy = vault.root / "ops/datasets/rollback-policy.json"
+    human.write_text(human.read_text().replace("latest: 111/", "latest: 110/"))
+    policy.write_text(policy.read_text().replace('"max_rollback_depth": 3', '"max_rollback_depth": 1'))
+    vault.commit("Back to 110")
+    vault.ok("apply", "--yes")
+    (vault.root / "desired/catalogs/mouse.yaml").write_text(
+        (vault.root / "desired/catalogs/mouse.yaml").read_text() + "# a remark\n"
+    )
+    vault.commit("A remark")
+    vault.ok("apply", "--yes")
+    vault.backup()
+    _, report, _ = drill(vault)
+    (check,) = [check for check in report["checks"] if check["name"] == "rollback-rehearsed"]
+    assert (check["verdict"], check["evidence"]) == ("proved", ["to serving#2: move alias latest"])
+
+
+def epoch_of(vault: Vault) -> str:
+    """The digest by which a server says which catalog it serves."""
+    return struct_digest(parse_catalog((vault.store / "catalog.json").read_bytes(), "catalog.json"))
+
+
+def listing(vault: Vault, datasets: int = 4) -> bytes:
+    """What a server says it serves."""
+    entries = json.loads((vault.store / "catalog.json").read_bytes())["datasets"][:datasets]
+    return json.dumps({"items": entries}).encode()
+
+
+def test_a_server_is_asked_whether_it_serves_what_came_back(vault: Vault) -> None:
+    vault.backup()
+    answers = {
+        "/readyz": b"ready",
+        "/v1/datasets": listing(vault),
+        "/v1/genes/count": json.dumps({"catalog_epoch": epoch_of(vault)}).encode(),
+    }
+    with server(answers) as url:
+        code, report, _ = drill(vault, "--server", url)
+    assert (code, report["checks"][-1]["name"], report["checks"][-1]["verdict"]) == (0, "server", "proved")
+    with server({**answers, "/v1/datasets": listing(vault, 3)}) as url:
+        code, report, said = drill(vault, "--server", url)
+    assert (code, verdicts(report, "failed"), "E_SERVER_DATASETS" in said) == (8, ["server"], True)
+    with server({**answers, "/v1/genes/count": b'{"catalog_epoch": "0"}'}) as url:
+        assert "E_SERVER_EPOCH" in drill(vault, "--server", url)[2]
+    code, report, said = drill(vault, "--server", url)
+    assert (code, verdicts(report, "failed"), "E_UNREACHABLE" in said) == (8, ["server"], True)
+
+
+@contextmanager
+def server(answers: dict[str, bytes]) -> Iterator[str]:
+    """A server over a socket that answers as the reference's does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answers.get(self.path.partition("?")[0])
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Quietly."""
+
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.server_port}"
+    finally:
+        listening.shutdown()
+        listening.server_close()
+        thread.join()
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove", "truncate"])
