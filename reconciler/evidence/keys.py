@@ -24,6 +24,9 @@ KEY_LIMIT: Final = 16_384
 """The most bytes that a key file may have."""
 
 SIGNATURE_SIZE: Final = 64
+SHORT: Final = "ed25519:"
+"""How the short form of a public key begins."""
+
 _FIX_PUBLIC: Final = "give the PEM that 'openssl pkey -in KEY -pubout' prints"
 _FIX_PRIVATE: Final = "make one with 'openssl genpkey -algorithm ed25519 -out KEY'"
 
@@ -87,6 +90,21 @@ def read_public(data: bytes, *, where: str) -> PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise _unusable("this key is not of the kind Ed25519", where, _FIX_PUBLIC)
     return PublicKey(key.public_bytes_raw())
+
+
+def public_key(text: str, *, where: str) -> PublicKey:
+    """The public key in a document's text: PEM, or `ed25519:` and 64 hex digits.
+
+    Raises:
+        InvalidInput: E_KEY, or E_EXTRA where the library for signatures is not installed.
+    """
+    if not text.startswith(SHORT):
+        return read_public(text.encode("utf-8"), where=where)
+    _need_library()
+    digits = text.removeprefix(SHORT)
+    if len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise _unusable(f"a short public key is {SHORT} and 64 lower-case hex digits", where, _FIX_PUBLIC)
+    return PublicKey(bytes.fromhex(digits))
 
 
 def read_signing(data: bytes, *, where: str) -> SigningKey:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from reconciler.canonical import parse_strict
 from reconciler.errors import Corrupt, InvalidInput
 from reconciler.evidence.envelope import STATEMENT_TYPE, Envelope
-from reconciler.evidence.keys import PublicKey, read_public
+from reconciler.evidence.keys import SHORT, PublicKey, public_key
 
 SCHEMA: Final = "reconciler/trust/v1"
 KEY_COUNT_LIMIT: Final = 64
@@ -127,6 +127,22 @@ def read_trust(data: bytes, *, where: str) -> Trust:
     return trust_of((_trusted(item, where) for item in keys), threshold=threshold, where=where)
 
 
+def policy_trust(keys: Iterable[str], *, count: int, where: str) -> Trust:
+    """Whose approvals a policy wants: its `approvals: {count, keys}`, each key as ``OWNER ed25519:HEX``.
+
+    Raises:
+        InvalidInput: E_TRUST or E_KEY.
+    """
+    return trust_of((_by_policy(text, where) for text in keys), threshold=count, where=where)
+
+
+def _by_policy(text: str, where: str) -> TrustedKey:
+    name, _, short = text.rpartition(" ")
+    if not name.strip() or not short.startswith(SHORT):
+        raise _unusable(f"a key in a policy is its owner, a space, and {SHORT}…", where, text)
+    return TrustedKey(name=name.strip(), key=public_key(short, where=f"{where}: {name.strip()}"))
+
+
 def _trusted(item: Any, where: str) -> TrustedKey:  # noqa: ANN401 - JSON
     if not isinstance(item, dict) or not {"name", "public"} <= item.keys() <= _KEY_MEMBERS:
         raise _unusable("a key has name, public and perhaps from and until", where)
@@ -134,10 +150,10 @@ def _trusted(item: Any, where: str) -> TrustedKey:  # noqa: ANN401 - JSON
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 200:
         raise _unusable("the name of a key is its owner, in 1 to 200 characters", where)
     if not isinstance(public, str):
-        raise _unusable("the public half of a key is its PEM text", where, name)
+        raise _unusable("the public half of a key is a text: PEM, or its short form", where, name)
     return TrustedKey(
         name=name,
-        key=read_public(public.encode("utf-8"), where=f"{where}: {name}"),
+        key=public_key(public, where=f"{where}: {name}"),
         since=_seconds(item, "from", where),
         until=_seconds(item, "until", where),
     )

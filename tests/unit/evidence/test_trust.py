@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from reconciler.errors import Corrupt, InvalidInput
 from reconciler.evidence.envelope import STATEMENT_TYPE, Envelope, Signature, sealed
 from reconciler.evidence.keys import PublicKey, SigningKey, read_public, read_signing
-from reconciler.evidence.trust import Trust, TrustedKey, read_trust, trust_of
+from reconciler.evidence.trust import Trust, TrustedKey, policy_trust, read_trust, trust_of
 from tests.unit.evidence.packets import ADA, ADA_ONLY, BOB, BOTH, EVE, TIME
 
 PAYLOAD = b'{"_type":"x"}'
@@ -155,6 +155,36 @@ def test_the_threshold_is_not_above_the_number_of_owners() -> None:
     with pytest.raises(InvalidInput) as refused:
         trust_of(keys, threshold=2, where="--threshold")
     assert refused.value.code == "E_TRUST"
+
+
+def test_a_public_key_has_a_short_form() -> None:
+    short = f"ed25519:{ADA.public.raw.hex()}"
+    keys = [{"name": "ada", "public": short}, {"name": "bob", "public": pem(BOB)}]
+    trust = read_trust(trust_document(keys=keys), where="trust.json")
+    assert trust.signers(sealed(PAYLOAD, [ADA, BOB]), at=TIME) == ("ada", "bob")
+
+
+def test_a_policy_names_owners_with_their_keys() -> None:
+    texts = [f"Ada Lovelace ed25519:{ADA.public.raw.hex()}", f"bob ed25519:{BOB.public.raw.hex()}"]
+    trust = policy_trust(texts, count=2, where="desired/policy.yaml:5")
+    assert trust.require(sealed(PAYLOAD, [ADA, BOB]), at=TIME, where="") == ("Ada Lovelace", "bob")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ada", "E_TRUST"),
+        (f"ed25519:{'0' * 64}", "E_TRUST"),
+        (f" ed25519:{'0' * 64}", "E_TRUST"),
+        (f"ada ed25519:{'0' * 63}", "E_KEY"),
+        (f"ada ed25519:{'A' * 64}", "E_KEY"),
+        ("ada rsa:00", "E_TRUST"),
+    ],
+)
+def test_a_key_in_a_policy_that_could_be_misread_is_refused(text: str, code: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        policy_trust([text], count=1, where="desired/policy.yaml:5")
+    assert refused.value.code == code
 
 
 def private_pem(key: object, password: bytes | None = None) -> bytes:
