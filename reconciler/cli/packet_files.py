@@ -29,6 +29,7 @@ from reconciler.evidence.verification import KEPT, Contents, Seen
 from reconciler.stores.serving.tar_stream import END, Header, header_bytes, members, padding
 
 _CHUNK = 1 << 20
+_DEPTH = 8
 _FIX = "get the packet again from where it was signed"
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -119,9 +120,12 @@ def _below(root: Path, relative: str, where: str) -> Iterator[str]:
         raise _unreadable(error, f"{where}/{relative}") from error
     if stat.S_ISREG(mode):
         yield relative
-    elif not stat.S_ISDIR(mode):
+    elif not stat.S_ISDIR(mode) or relative.count("/") >= _DEPTH:
         raise Corrupt.of(
-            "E_EVIDENCE_MEMBER", "a packet holds plain files only", path=f"{where}/{relative}", fix=_FIX
+            "E_EVIDENCE_MEMBER",
+            f"a packet holds plain files only, at most {_DEPTH} directories deep",
+            path=f"{where}/{relative}",
+            fix=_FIX,
         )
     for name in names:
         yield from _below(root, f"{relative}/{name}", where)

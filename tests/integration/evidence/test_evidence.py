@@ -225,6 +225,24 @@ def test_a_link_in_a_packet_is_not_followed(collected: Repository, keys: Keys) -
     assert (ran.code, ran.error) == (8, "E_EVIDENCE_MEMBER")
 
 
+def test_a_packet_of_directories_without_end_is_refused(collected: Repository, keys: Keys) -> None:
+    (collected.root / "release/evidence" / "/".join(["d"] * 50)).mkdir(parents=True)
+    ran = collected.run("evidence", "verify", "release", "--key", keys.public("ada"))
+    assert (ran.code, ran.error) == (8, "E_EVIDENCE_MEMBER")
+
+
+def test_a_packet_beyond_its_limits_is_refused(collected: Repository, keys: Keys) -> None:
+    with (collected.root / "release/evidence/large.json").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    ran = collected.run("evidence", "verify", "release", "--key", keys.public("ada"))
+    assert (ran.code, ran.error) == (9, "E_EVIDENCE_LIMIT")
+    (collected.root / "release/evidence/large.json").unlink()
+    for number in range(257):
+        (collected.root / f"release/evidence/{number}.json").touch()
+    ran = collected.run("evidence", "verify", "release", "--key", keys.public("ada"))
+    assert (ran.code, ran.error) == (9, "E_EVIDENCE_LIMIT")
+
+
 def test_the_release_that_must_be_there_is_compared(collected: Repository, keys: Keys) -> None:
     ran = collected.run(
         "evidence", "verify", "release", "--key", keys.public("ada"), "--release", "serving#1"
