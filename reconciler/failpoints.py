@@ -19,6 +19,15 @@ import signal
 
 NAMES: frozenset[str] = frozenset(
     {
+        "arc.document.after",
+        "arc.document.before",
+        "arc.document.cas",
+        "arc.document.dirsync",
+        "arc.document.fsync",
+        "arc.document.tmp.mid",
+        "arc.object.after",
+        "arc.object.before",
+        "arc.object.dirsync",
         "fs.alias.cas",
         "fs.alias.dirsync",
         "fs.alias.fsync",
@@ -55,6 +64,12 @@ NAMES: frozenset[str] = frozenset(
         "fs.journal.fsync",
         "fs.journal.mid",
         "fs.lock",
+        "fs.packet.after",
+        "fs.packet.before",
+        "fs.packet.cas",
+        "fs.packet.dirsync",
+        "fs.packet.fsync",
+        "fs.packet.mid",
         "fs.publish.after",
         "fs.publish.before",
         "fs.publish.dirsync",
@@ -78,6 +93,14 @@ NAMES: frozenset[str] = frozenset(
         "reg.object.link.before",
         "reg.object.tmp.mid",
         "reg.statement",
+        "res.mark.after",
+        "res.mark.before",
+        "res.mark.cas",
+        "res.mark.dirsync",
+        "res.mark.fsync",
+        "res.mark.tmp.mid",
+        "res.part.after",
+        "res.part.before",
     }
 )
 

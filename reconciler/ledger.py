@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
@@ -36,7 +36,9 @@ class Run:
 
     `by` is "git" or "hand"; `time` is Unix seconds (of the commit; by hand, SOURCE_DATE_EPOCH or the
     clock). `intent` and `policy` are the digests of what was planned and of the policy it was judged by,
-    `plan` that of the saved plan, which is single-use.
+    `plan` that of the saved plan, which is single-use. `findings` counts what policy said, by rule and
+    severity. `approvals` are the signed envelopes in which the intent was approved, `approvers` the owners
+    whose keys the policy of that time trusted for it.
     `adopted` lists addresses that already were as declared and are ours from this record on, `protection`
     those that may not be removed from this record on, or may be again. `break_glass` are the version tags
     that an exception let move, each with who allowed it and why.
@@ -54,6 +56,10 @@ class Run:
     plan: str = ""
     policy: str = ""
     command: str = ""
+    pull_request: str = ""
+    approvers: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str, int], ...] = ()
     adopted: tuple[tuple[Address, Slots], ...] = ()
     protection: tuple[tuple[Address, bool], ...] = ()
     break_glass: tuple[tuple[Address, str], ...] = ()
@@ -62,6 +68,13 @@ class Run:
     def claims(self) -> bool:
         """Whether the ledger has something to say even where nothing changes in the store."""
         return bool(self.adopted or self.protection)
+
+
+class RecordBytes(NamedTuple):
+    """The two documents of a closed record, as they stand in the ledger."""
+
+    intent: bytes
+    outcome: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +133,10 @@ def intent_bytes(*, seq: int, previous: str | None, identity: str, run: Run, ste
             "plan": run.plan,
             "policy": run.policy,
             "command": run.command,
+            "pull_request": run.pull_request,
+            "approvers": list(run.approvers),
+            "approvals": list(run.approvals),
+            "findings": [list(finding) for finding in run.findings],
             "adopted": [[str(address), dict(slots)] for address, slots in run.adopted],
             "steps": [step_to_json(step) for step in steps],
         }
@@ -190,6 +207,10 @@ class _IntentMembers(Struct, frozen=True):
     steps: tuple[_StepMembers, ...]
     protection: tuple[tuple[str, bool], ...] = ()
     break_glass: tuple[tuple[str, str], ...] = ()
+    pull_request: str = ""
+    approvers: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str, int], ...] = ()
 
 
 class _ResultMembers(Struct, frozen=True):
@@ -318,7 +339,22 @@ _RUN_MEMBERS = (
     "plan",
     "policy",
     "command",
+    "pull_request",
+    "approvers",
+    "approvals",
+    "findings",
 )
+
+
+def ledger_state(records: Iterable[Record]) -> Mapping[Address, Slots]:
+    """What the runs of a ledger, by git and by hand, left in the store: the fold of all that landed."""
+    state: dict[Address, Slots] = {}
+    for record in records:
+        if record.results is not None:
+            state.update(record.run.adopted)
+            for change in record.applied_changes():
+                state[change.address] = merged(state.get(change.address, NOTHING), (change,))
+    return state
 
 
 @dataclass(frozen=True, slots=True)

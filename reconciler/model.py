@@ -272,6 +272,31 @@ class Yank:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """How a store comes back after a loss, as declared; what is not declared is empty or None.
+
+    Attributes:
+        store: the store's name.
+        backup: the archive's `location`, and how a bucket is reached.
+        schedule: when backups are made, in words.
+        rto: the seconds within which the store is back.
+        rpo: the seconds of work that a loss may cost: how old the newest verified backup may be.
+        configuration: files of the repository that a backup keeps as well.
+        checks: the checks of a drill that prove readiness; all, if none are named.
+        place: where it is declared.
+    """
+
+    store: str
+    backup: Mapping[str, Any]
+    schedule: str
+    rto: int | None
+    rpo: int | None
+    configuration: tuple[str, ...]
+    checks: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """The state wanted at one commit: stores, and declarations sorted by address.
 
@@ -292,6 +317,7 @@ class Desired:
     governance: Mapping[str, bytes] = field(default_factory=dict)
     committed: frozenset[str] = frozenset()
     yanked: Mapping[Address, Yank] = field(default_factory=dict)
+    recoveries: Mapping[str, Recovery] = field(default_factory=dict)
 
     def of_store(self, store: str) -> tuple[Declaration, ...]:
         """The declarations of one store, in address order."""

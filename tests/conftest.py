@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest.register_assert_rewrite("reconciler.testing.contract_basics", "reconciler.testing.contract_faults")
+pytest.register_assert_rewrite(
+    "reconciler.testing.contract_basics",
+    "reconciler.testing.contract_faults",
+    "reconciler.testing.contract_packets",
+)
 
 # How long an example takes depends on the machine and on what else it does; no test asserts a time.
 settings.register_profile("reconciler", deadline=None, suppress_health_check=[HealthCheck.too_slow])

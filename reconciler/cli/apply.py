@@ -13,17 +13,20 @@ for example:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.apply import SCHEMA, ApplyReport, apply_plan, denied
+from reconciler.cli.approvals import add_approvals, approved, check_plan_signature
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_desired, add_output, add_stores
+from reconciler.cli.packets import keep_packets
 from reconciler.cli.protected import check_current
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
-from reconciler.model import Outcome
+from reconciler.model import Outcome, public_location
 from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved
 from reconciler.render.comment import plan_comment
 from reconciler.render.markdown import apply_markdown
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--expect", metavar="INTENT", help="the intent that was approved")
+    add_approvals(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     add_output(parser)
@@ -44,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
     """Finish what was left open, plan, compare, ask, apply."""
-    saved = read_saved(read_file(args.plan, limit=PLAN_LIMIT), where=str(args.plan)) if args.plan else None
+    data = read_file(args.plan, limit=PLAN_LIMIT) if args.plan else None
+    check_plan_signature(args, data)
+    saved = None if data is None else read_saved(data, where=str(args.plan))
     if saved:
         saved.check_age(source_date_epoch())
         args.store = args.store or list(saved.stores)
@@ -63,12 +69,21 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             )
             refusal = denied(plan.findings)
             return refusal.exit_code if refusal else Exit.DONE
+        owners = approved(args, plan, opened)
         _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
-        run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
+        run_values = replace(
+            workspace.run_of(plan, saved.digest if saved else "", "reconciler apply"),
+            pull_request=public_location(args.pull_request),
+            approvers=owners.owners,
+            approvals=owners.envelopes,
+        )
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)
+        for one in opened.values():
+            keep_packets(one, console)
+        unproved = [name for name, one in opened.items() if one.unproved]
     console.answer(
-        lambda: _document(plan, report), lambda: apply_text(report), lambda: apply_markdown(report)
+        lambda: _document(plan, report, unproved), lambda: apply_text(report), lambda: apply_markdown(report)
     )
     return report.exit_code
 
@@ -140,13 +155,14 @@ def _check_appliable(args: argparse.Namespace, plan: Plan, console: Console, *, 
         raise InvalidInput.of("E_CONFIRM", "not confirmed; nothing was written")
 
 
-def _document(plan: Plan, report: ApplyReport) -> dict[str, object]:
+def _document(plan: Plan, report: ApplyReport, unproved: Sequence[str]) -> dict[str, object]:
     outcomes = [item.result.outcome for item in report.items]
     return {
         "schema": SCHEMA,
         "commit": plan.commit,
         "intent": plan.intent,
         "recorded": list(report.recorded),
+        "unproved": list(unproved),
         "summary": {outcome.value: outcomes.count(outcome) for outcome in Outcome},
         "steps": [
             {

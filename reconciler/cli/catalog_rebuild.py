@@ -18,9 +18,10 @@ from reconciler.cli.byhand_write import check_landed, run_of
 from reconciler.cli.catalog_file import refusals
 from reconciler.cli.console import Console
 from reconciler.errors import Corrupt, Exit, Problem
+from reconciler.ledger import ledger_state
 from reconciler.model import DatasetId, Depth
 from reconciler.render.text import plural
-from reconciler.stores.serving.rebuild import ledger_state, listed_in
+from reconciler.stores.serving.rebuild import listed_in
 from reconciler.stores.serving.store import ServingStore
 
 SCHEMA = "reconciler/catalog-rebuild/v1"

@@ -103,6 +103,13 @@ def _record_json(record: Record) -> dict[str, Any]:
         "owner": run_values.owner,
         "ticket": run_values.ticket,
         "command": run_values.command,
+        "pull_request": run_values.pull_request,
+        "approvers": list(run_values.approvers),
+        "policy": run_values.policy,
+        "findings": [
+            {"rule": rule, "severity": severity, "count": count}
+            for rule, severity, count in run_values.findings
+        ],
         "tool": run_values.tool,
         "intent": run_values.intent,
         "finished": record.results is not None,

@@ -15,6 +15,7 @@ for example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.contents import with_contents
 from reconciler.cli.files import replace_file
+from reconciler.cli.keys import signing_keys, with_signatures
 from reconciler.cli.options import (
     add_also,
     add_desired,
@@ -35,6 +37,9 @@ from reconciler.cli.options import (
 from reconciler.cli.snapshot import advisory, read_live
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit, InvalidInput
+from reconciler.evidence.envelope import envelope_bytes
+from reconciler.evidence.keys import SigningKey
+from reconciler.evidence.signed_file import SUFFIX, file_statement
 from reconciler.model import Depth
 from reconciler.plan import Plan
 from reconciler.render.comment import plan_comment
@@ -48,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_stores(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, help="save the plan here")
     add_live(parser)
+    parser.add_argument(
+        "--sign-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="sign the saved plan with this private key: a file, or env:NAME; may be repeated",
+    )
     parser.add_argument("--deep", action="store_true", help="re-hash every artifact, not only manifests")
     add_detailed_exitcode(parser)
     add_output(parser, "sarif")
@@ -56,7 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> Exit:
-    """Plan, show, save."""
+    """Plan, show, save, sign."""
+    if args.sign_key and not args.out:
+        raise InvalidInput.of(
+            "E_USAGE", "only a saved plan can be signed", path="--sign-key", fix="give --out"
+        )
+    keys = signing_keys(args.sign_key)
     live = read_live(args.live) if args.live else None
     if live is not None and args.deep:
         raise InvalidInput.of(
@@ -72,7 +89,10 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         plan = replace(plan, advisory=advisory(live))
     issued = source_date_epoch()
     if args.out:
-        replace_file(args.out, canonical(plan.to_json(issued=issued)))
+        data = canonical(plan.to_json(issued=issued))
+        replace_file(args.out, data)
+        if keys:
+            _sign(args.out, data, keys)
     replace(console, also=tuple(args.also)).answer(
         lambda: plan.to_json(issued=issued),
         lambda: plan_text(plan),
@@ -80,6 +100,13 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         lambda: plan_sarif(plan, version=__version__),
     )
     return exit_of(plan, detailed=args.detailed_exitcode)
+
+
+def _sign(path: Path, data: bytes, keys: Sequence[SigningKey]) -> None:
+    """Write the envelope of a saved plan beside it."""
+    place = Path(f"{path}{SUFFIX}")
+    statement = file_statement(data, name=path.name, where=str(path))
+    replace_file(place, envelope_bytes(with_signatures(place, statement, keys)))
 
 
 def exit_of(plan: Plan, *, detailed: bool) -> Exit:

@@ -155,6 +155,7 @@ def _store_row(view: _View) -> StoreRow:
         records=0 if last is None else last.seq,
         unfinished=last is not None and last.results is None,
         catalog=live_digest(view.hand),
+        unproved=view.hand.opened.unproved,
     )
 
 
@@ -262,6 +263,7 @@ def _document(stores: Iterable[StoreRow], rows: Iterable[StatusRow], depth: Dept
                 "records": store.records,
                 "unfinished_run": store.unfinished,
                 "catalog": store.catalog or None,
+                "unproved_backup": store.unproved or None,
             }
             for store in stores
         ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreCon
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
+from reconciler.stores.keeping import keeper
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
@@ -57,6 +59,12 @@ class Opened:
     def config(self) -> StoreConfig:
         """Where it is."""
         return self.store.config
+
+    @property
+    def unproved(self) -> str:
+        """The digest of the backup that the store was restored from; empty, or once a drill proved it."""
+        restored = keeper(self.store).restored() if self.store.capabilities.keeps else None
+        return restored.backup if restored else ""
 
     def require_finished(self) -> None:
         """Refuse to plan over a run that a killed process left open.
@@ -141,7 +149,13 @@ class Workspace:
             return _published(self.live, config, kind.SHAPE)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
-        return refreshed(store, kind.SHAPE)
+        one = refreshed(store, kind.SHAPE)
+        if one.unproved:
+            self.progress.note(
+                f"warning: {config.name} was restored from backup {one.unproved}, and no drill proved it; "
+                f"run 'reconciler recovery drill --restored --store {config.name}'"
+            )
+        return one
 
     @property
     def surroundings(self) -> Surroundings:
@@ -263,6 +277,12 @@ class Workspace:
             plan=saved,
             policy=plan.policy,
             command=command,
+            findings=tuple(
+                (rule, severity, count)
+                for (rule, severity), count in sorted(
+                    Counter((finding.rule, finding.severity.value) for finding in plan.findings).items()
+                )
+            ),
         )
 
 

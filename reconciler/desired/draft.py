@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.governance import Exemption, Guards
-from reconciler.model import Address, Declaration, Meta, Place, StoreConfig, Yank
+from reconciler.model import Address, Declaration, Meta, Place, Recovery, StoreConfig, Yank
 
 
 class Use(NamedTuple):
@@ -93,6 +93,7 @@ class Draft:
     rules_named: list[tuple[str, Place]] = field(default_factory=list)
     pinned: Pinned = field(default_factory=lambda: Pinned(set(), set()))
     guarding: dict[str, str] = field(default_factory=dict)
+    recoveries: dict[str, Recovery] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     unread: int = 0
 

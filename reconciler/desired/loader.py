@@ -31,6 +31,7 @@ from reconciler.desired.exception import add_exception
 from reconciler.desired.location import relative_path_problem
 from reconciler.desired.pins import add_pins
 from reconciler.desired.policy import add_policy, empty_policy
+from reconciler.desired.recovery import add_recovery, check_recoveries
 from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
@@ -66,6 +67,7 @@ _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
     "Exception": add_exception,
     "Pins": add_pins,
     "Policy": add_policy,
+    "Recovery": add_recovery,
     "Removed": _add_removed,
     "Stores": add_stores,
 }
@@ -146,6 +148,7 @@ def load_all(
         governance=MappingProxyType(governance),
         committed=frozenset(draft.committed),
         yanked=MappingProxyType(draft.yanked),
+        recoveries=MappingProxyType(draft.recoveries),
     )
     pins = Pins(datasets=frozenset(draft.pinned.datasets), digests=frozenset(draft.pinned.digests))
     return Loaded(desired, guards, pins)
@@ -241,6 +244,7 @@ def _check_rule(rule: str, place: Place, draft: Draft, ruleset: Ruleset) -> None
 def _check_together(draft: Draft, tree: Tree) -> None:
     """Declare what waits for manifest files, and note what only all documents together can tell."""
     check_stores(draft)
+    check_recoveries(draft)
     declare_datasets(draft, tree)
     check_catalogs(draft)
     check_datasets(draft)

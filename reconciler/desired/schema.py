@@ -33,6 +33,7 @@ KINDS: Final[Mapping[str, str]] = {
     "Exception": "exception.json",
     "Pins": "pins.json",
     "Policy": "policy.json",
+    "Recovery": "recovery.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
 }

@@ -106,13 +106,17 @@ class Gap(NamedTuple):
 
 
 class StoreRow(NamedTuple):
-    """The state of a store as a whole; `catalog` is empty where there is none."""
+    """The state of a store as a whole; `catalog` is empty where there is none.
+
+    `unproved` is the backup that the store was restored from, until a drill proved it.
+    """
 
     name: str
     root: str
     records: int
     unfinished: bool
     catalog: str
+    unproved: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,8 @@ def status_text(stores: Sequence[StoreRow], rows: Sequence[StatusRow], depth: st
         lines.append(
             f"{store.name} ({escaped(store.root, 200)})   {plural(store.records, 'record')}, {catalog}, {run}"
         )
+        if store.unproved:
+            lines.append(f"  restored from backup {short(store.unproved)}, and no drill has proved it")
         for row in rows:
             if row.store == store.name:
                 lines += _status_lines(row)

@@ -214,6 +214,12 @@ def history_text(store: str, records: Iterable[Record], *, of: str = "") -> str:
         lines.append(f"{store} #{record.seq}   {origin}{who}{why}")
         if run.command:
             lines.append(f"    {escaped(run.command, 200)}")
+        answers = (
+            ("pull request", run.pull_request),
+            ("approved by", ", ".join(run.approvers)),
+            ("ticket", run.ticket),
+        )
+        lines += [f"    {name:<12} {escaped(text, 120)}" for name, text in answers if text]
         outcomes = {result.step: result.outcome.value for result in record.results or ()}
         lines += [f"    {outcomes.get(step.id, 'unfinished'):<11} {step.id}" for step in record.steps]
         lines += [f"    break-glass {address}   {escaped(why, 200)}" for address, why in run.break_glass]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Conflict, Corrupt, OutcomeUnknown, Problem, ReconcilerError, Unavailable
-from reconciler.ledger import Record, Run, intent_bytes, outcome_bytes, read_record
+from reconciler.ledger import Record, RecordBytes, Run, intent_bytes, outcome_bytes, read_record
 from reconciler.model import (
     Address,
     Depth,
@@ -38,7 +38,7 @@ from reconciler.model import (
     Value,
 )
 from reconciler.stores.memory_contents import Contents, MemoryState, after_step, damage
-from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.port import Capabilities, Surroundings, other_packet
 from reconciler.stores.serving.order import CATALOG_UNIT, DATASET
 from reconciler.stores.serving.order import SHAPE as _SHAPE
 
@@ -46,7 +46,11 @@ SHAPE: Shape = _SHAPE
 NOWHERE = Place("", 0, 0)
 
 CAPABILITIES = Capabilities(
-    serialises_writers=True, atomic_units=False, deletes_content=False, survives_reopen=True
+    serialises_writers=True,
+    atomic_units=False,
+    deletes_content=False,
+    survives_reopen=True,
+    keeps_packets=True,
 )
 
 
@@ -160,6 +164,24 @@ class MemoryStore:
         """
         with self._locked():
             return self._finish(self._reading())
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record."""
+        ledger = self._reading().ledger
+        intent, outcome = ledger[seq - 1] if 1 <= seq <= len(ledger) else (b"", None)
+        return None if outcome is None else RecordBytes(intent, outcome)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release."""
+        return self._reading().packets.get(seq)
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet; see the port."""
+        with self._locked():
+            state = self._writable()
+            _told(state, "packet")
+            if state.packets.setdefault(seq, packet) != packet:
+                raise other_packet(seq, f"memory:{self._name}")
 
     # What is there
 

@@ -99,6 +99,7 @@ class MemoryState:
         sources: the builds that a publish can read: source → digest of its manifest.
         damaged: dataset keys whose published bytes are broken.
         ledger: intent and outcome bytes of each record, oldest first.
+        packets: the packets that are kept, by the number of their release.
         lock: what serialises the writers.
         before_write: told the name of each write just before it ("intent", a step's id, "outcome"); what it
             raises is a fault of that write.
@@ -109,6 +110,7 @@ class MemoryState:
     sources: dict[str, str] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     ledger: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    packets: dict[int, bytes] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     before_write: Callable[[str], None] = _ignore
     before_read: Callable[[], None] = lambda: None

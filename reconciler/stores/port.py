@@ -13,8 +13,13 @@ An adapter is bulk-first and streaming. It offers
 - `history`: the ledger, oldest first, its chain checked.
 
 A store that `describes` is also a `Describer`: it says what is inside of the content that a plan publishes
-or points at, for people. A store that `collects` is also a `Collector`: it says everything that it holds and
-what keeps it, and removes, under its own lock and with a record, what is judged to be garbage there and then.
+or points at, for people.
+
+A store that `keeps_packets` is also a `PacketKeeper`: the packet of each release (`reconciler.evidence`)
+stands beside its ledger, where another operator finds it.
+
+A store that `collects` is also a `Collector`: it says everything that it holds and what keeps it, and
+removes, under its own lock and with a record, what is judged to be garbage there and then.
 
 An adapter states its `Capabilities`; they gate the contract tests and are themselves tested. Its
 `Shape` (pure) cuts changes into the units that the store writes at once and names their verbs.
@@ -32,9 +37,9 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from reconciler.contents import Content, Look
-from reconciler.errors import InvalidInput
+from reconciler.errors import Corrupt, InvalidInput
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, Run
+from reconciler.ledger import Record, RecordBytes, Run
 from reconciler.model import Observed, Selection, Shape, Step, StepResult, StoreConfig
 
 Blobs = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
@@ -62,7 +67,9 @@ class Capabilities:
         deletes_content: a commit can remove immutable content.
         collects: the store is a `Collector`.
         describes: the store is a `Describer`.
+        keeps: the store can be backed up and restored (`reconciler.stores.keeping`).
         survives_reopen: what was committed is there through a second handle.
+        keeps_packets: the store is a `PacketKeeper`.
     """
 
     serialises_writers: bool
@@ -71,6 +78,8 @@ class Capabilities:
     survives_reopen: bool
     collects: bool = False
     describes: bool = False
+    keeps: bool = False
+    keeps_packets: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +195,56 @@ def collector(store: Store) -> Collector:
             "E_STORE_KIND", "nothing can be collected in this kind of store", got=store.config.kind
         )
     return cast("Collector", store)
+
+
+class PacketKeeper(Protocol):
+    """A store that keeps the packet of each release beside its ledger (`Capabilities.keeps_packets`)."""
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record, byte for byte; None if there is no such closed record.
+
+        Raises:
+            Unavailable: the ledger cannot be read.
+        """
+
+    def packet(self, seq: int) -> bytes | None:
+        """The index of the packet that is kept for a release; None if none is kept.
+
+        Raises:
+            Unavailable: it cannot be read.
+        """
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep the index of a release's packet; the same bytes again are fine.
+
+        Raises:
+            Corrupt: E_EVIDENCE_KEPT, another packet is kept for this release.
+            Conflict: E_LOCKED, another writer is at work for too long.
+            Unavailable: it cannot be written.
+        """
+
+
+def other_packet(seq: int, where: str) -> Corrupt:
+    """The refusal to replace a packet that is kept."""
+    return Corrupt.of(
+        "E_EVIDENCE_KEPT",
+        f"another packet is kept for release {seq} than its ledger record gives",
+        path=where,
+        fix="one of them was changed; compare with a signed copy of the packet",
+    )
+
+
+def packet_keeper(store: Store) -> PacketKeeper:
+    """The store as a keeper of packets.
+
+    Raises:
+        InvalidInput: E_STORE_KIND, no packets are kept beside it.
+    """
+    if not store.capabilities.keeps_packets:
+        raise InvalidInput.of(
+            "E_STORE_KIND", "no packets are kept beside this kind of store", got=store.config.kind
+        )
+    return cast("PacketKeeper", store)
 
 
 class Adapter(Protocol):

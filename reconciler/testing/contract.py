@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from reconciler.testing.contract_basics import Reading, Writing
 from reconciler.testing.contract_faults import Concurrency, Declared, Failure
+from reconciler.testing.contract_packets import Packets
 
 
-class StoreContract(Reading, Writing, Concurrency, Failure, Declared):
+class StoreContract(Reading, Writing, Concurrency, Failure, Packets, Declared):
     """Everything that an adapter must pass."""

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
-from reconciler.ledger import Record, Run, intent_bytes, outcome_bytes, read_record
+from reconciler.ledger import Record, RecordBytes, Run, intent_bytes, outcome_bytes, read_record
 from reconciler.model import Outcome, Step, StepResult
+from reconciler.stores.port import other_packet
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.session import Session
 
@@ -37,7 +38,7 @@ class Head(NamedTuple):
 def head(session: Session) -> Head:
     """The end of the chain; number 0 if there is no record."""
     found = session.rows(sql.LAST_RECORD)
-    return Head(found[0][0], sha256_digest(bytes(found[0][1]))) if found else Head(0, None)
+    return Head(found[0][0], sha256_digest(_blob(found[0][1]))) if found else Head(0, None)
 
 
 def append(session: Session, *, identity: str, run: Run, steps: Sequence[Step]) -> Appended:
@@ -62,9 +63,39 @@ def page(session: Session, *, after: int, previous: str | None, store: str, wher
             seq=place,
             store=store,
             previous=previous,
-            intent=bytes(intent),
-            outcome=bytes(outcome),
+            intent=_blob(intent),
+            outcome=_blob(outcome),
             where=where,
         )
         previous = record.outcome_sha
         yield record
+
+
+def documents(session: Session, seq: int) -> RecordBytes | None:
+    """The two documents of a record, as they stand in its row."""
+    found = session.rows(sql.RECORD, (seq,))
+    return RecordBytes(_blob(found[0][0]), _blob(found[0][1])) if found else None
+
+
+def packet(session: Session, seq: int) -> bytes | None:
+    """The packet that is kept for a release."""
+    found = session.rows(sql.PACKET, (seq,))
+    return _blob(found[0][0]) if found else None
+
+
+def keep_packet(session: Session, seq: int, data: bytes, *, where: str) -> None:
+    """Keep a packet in its row; the same bytes again are fine.
+
+    Raises:
+        Corrupt: E_EVIDENCE_KEPT, another one is kept.
+    """
+    kept = packet(session, seq)
+    if kept is None:
+        session.run(sql.KEEP_PACKET, (seq, data))
+    elif kept != data:
+        raise other_packet(seq, where)
+
+
+def _blob(value: bytes | memoryview | str) -> bytes:
+    """The bytes of a column; SQLite keeps what another program put there, text too."""
+    return value.encode("utf-8") if isinstance(value, str) else bytes(value)

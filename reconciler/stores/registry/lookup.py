@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt, Unavailable
-from reconciler.ledger import Record
+from reconciler.ledger import Record, RecordBytes
 from reconciler.reference import (
     DEV,
     LATEST,
@@ -319,6 +319,16 @@ class Lookup:
                 return
             yield from records
             after, previous = records[-1].seq, records[-1].outcome_sha
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a record, as they stand in the ledger."""
+        with self._reading() as session:
+            return ledger_table.documents(session, seq)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release."""
+        with self._reading() as session:
+            return ledger_table.packet(session, seq)
 
     def list_tombstones(self) -> tuple[Tombstone, ...]:
         """The manifests whose objects are still to be deleted."""

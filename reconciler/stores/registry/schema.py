@@ -112,6 +112,26 @@ reconciler_ledger = Table(
     Column("outcome", LargeBinary, nullable=False),
 )
 
+registry_restored = Table(
+    "registry_restored",
+    metadata,
+    Column("backup", bytewise(), primary_key=True),
+)
+"""The backup that the registry was restored from, until a drill proved it."""
+
+reconciler_packets = Table(
+    "reconciler_packets",
+    metadata,
+    Column(
+        "seq",
+        BigInteger,
+        ForeignKey("reconciler_ledger.seq", ondelete="RESTRICT"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("packet", LargeBinary, nullable=False),
+)
+
 registry_generation = Table(
     "registry_generation",
     metadata,

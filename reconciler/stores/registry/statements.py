@@ -270,6 +270,35 @@ LAST_RECORD: Final = "SELECT seq, outcome FROM reconciler_ledger ORDER BY seq DE
 RECORD: Final = "SELECT intent, outcome FROM reconciler_ledger WHERE seq = ?"
 RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger WHERE seq > ? ORDER BY seq LIMIT ?"
 APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome) VALUES (?, ?, ?)"
+PACKET: Final = "SELECT packet FROM reconciler_packets WHERE seq = ?"
+KEEP_PACKET: Final = "INSERT INTO reconciler_packets (seq, packet) VALUES (?, ?)"
+
+# Backups: every row as it stands, in the order of the table's columns.
+
+KEPT_MANIFESTS: Final = "SELECT hash, size, created_at, registered_at FROM manifests ORDER BY hash"
+KEPT_LINKS: Final = (
+    "SELECT namespace, name, hash, created_at FROM dataset_manifests ORDER BY namespace, name, hash"
+)
+KEPT_TAGS: Final = """
+SELECT namespace, name, version, precedence, prerelease, hash, yanked, created_at, updated_at
+FROM dataset_tags ORDER BY namespace, name, version
+"""
+KEPT_TOMBSTONES: Final = "SELECT hash, since, deleted_at FROM manifest_tombstones ORDER BY hash"
+KEPT_RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger ORDER BY seq"
+KEPT_PACKETS: Final = "SELECT seq, packet FROM reconciler_packets ORDER BY seq"
+ANY_ROW: Final = tuple(
+    f"SELECT 1 FROM {table} LIMIT 1"
+    for table in (
+        "manifests",
+        "dataset_manifests",
+        "dataset_tags",
+        "manifest_tombstones",
+        "reconciler_ledger",
+    )
+)
+MARK_RESTORED: Final = "INSERT INTO registry_restored (backup) VALUES (?)"
+RESTORED: Final = "SELECT backup FROM registry_restored"
+PROVED: Final = "DELETE FROM registry_restored"
 
 # Garbage collection.
 

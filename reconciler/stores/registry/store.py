@@ -16,6 +16,8 @@ commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from operator import itemgetter
 from typing import Any, Final
@@ -23,12 +25,13 @@ from typing import Any, Final
 from reconciler.contents import Content, Look
 from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, Run
+from reconciler.ledger import Record, RecordBytes, Run
 from reconciler.model import (
     NOTHING,
     Address,
     Change,
     Depth,
+    Digest,
     Observed,
     Selection,
     Slots,
@@ -37,8 +40,9 @@ from reconciler.model import (
     StoreConfig,
 )
 from reconciler.reference import LATEST, ManifestHash, digest_of
+from reconciler.stores.keeping import Answers, Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
-from reconciler.stores.registry import collect
+from reconciler.stores.registry import collect, keeping
 from reconciler.stores.registry.lookup import Settings
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.order import (
@@ -58,7 +62,20 @@ from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
 from reconciler.stores.registry.values import BreakGlass, LatestRule, RegistryState
 
-__all__ = ["SHAPE", "RegistryStore", "open_database", "open_store"]
+__all__ = ["INTEGRITY", "SHAPE", "RegistryStore", "open_database", "open_store", "scratch"]
+
+INTEGRITY: Final = (
+    "rows and ledger are kept as of one transaction and restored in one, after every manifest; "
+    "latest is derived again from the versions and compared"
+)
+"""How what readers find is preserved or rebuilt."""
+
+
+def scratch(config: StoreConfig, directory: str) -> StoreConfig:
+    """The same registry in an empty directory: rows do not say which engine they come from."""
+    places = {"database": f"sqlite:{directory}/registry.db", "objects": f"file:{directory}/manifests"}
+    return replace(config, settings={**config.settings, **places, "create": True})
+
 
 _PACKAGE: Final = "reconciler.stores.registry"
 _LISTED: Final = 64
@@ -159,6 +176,8 @@ class RegistryStore:
         survives_reopen=True,
         collects=True,
         describes=True,
+        keeps=True,
+        keeps_packets=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings, registry: Registry) -> None:
@@ -217,6 +236,20 @@ class RegistryStore:
         """Let go of the connections."""
         self.registry.close()
 
+    # Evidence
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a record (see the port)."""
+        return self.registry.documents(seq)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release (see the port)."""
+        return self.registry.packet(seq)
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet in a row of its own (see the port)."""
+        self.registry.keep_packet(seq, packet)
+
     # Garbage collection
 
     def holdings(self) -> Holdings:
@@ -236,6 +269,30 @@ class RegistryStore:
             return self._contents({look.address: look.source} if look.source else {})(manifest)
 
         return describe(looks, content)
+
+    # Backups (see `reconciler.stores.registry.keeping`)
+
+    @contextmanager
+    def reading(self, _hold: Hold) -> Iterator[keeping.RegistryReading]:
+        """Everything durable, read in one transaction."""
+        yield keeping.RegistryReading(self.registry)
+
+    @contextmanager
+    def restoring(self, backup: Digest) -> Iterator[keeping.RegistryRestoring]:
+        """Take a backup back into an empty database and empty objects."""
+        yield keeping.RegistryRestoring(self.registry, backup)
+
+    def restored(self) -> Restored | None:
+        """What backup the registry was restored from and not proved since."""
+        return keeping.restored(self.registry)
+
+    def answers(self) -> Answers:
+        """Resolve every tag, and read the manifest that it names."""
+        return keeping.asked(self.registry)
+
+    def proved(self) -> None:
+        """Take the mark of the restore away."""
+        keeping.proved(self.registry)
 
     # Observing
 

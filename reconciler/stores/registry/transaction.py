@@ -164,6 +164,19 @@ class Writer(Lookup):
                 raise self._lost() from error
         return appended
 
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep the packet of a release; the same bytes again are fine.
+
+        Raises:
+            Corrupt: E_EVIDENCE_KEPT, another one is kept.
+            Conflict, Unavailable: nothing was written.
+        """
+        try:
+            with self._database.writing() as session:
+                ledger_table.keep_packet(session, seq, packet, where=self._database.where)
+        except NoAnswer as error:
+            raise self._lost() from error
+
     def _make(self) -> None:
         self.check()
         if not self._made:

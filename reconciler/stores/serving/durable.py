@@ -33,6 +33,7 @@ STAGING = f"{OWN}/staging"
 LEDGER = f"{OWN}/ledger"
 QUARANTINE = f"{OWN}/quarantine"
 TRASH = f"{OWN}/trash"
+PACKETS = f"{OWN}/evidence"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -89,6 +90,14 @@ OUTCOME_MOMENTS = Moments(
     "fs.close.before",
     "fs.close.after",
     "fs.close.dirsync",
+)
+PACKET_MOMENTS = Moments(
+    "fs.packet.mid",
+    "fs.packet.fsync",
+    "fs.packet.cas",
+    "fs.packet.before",
+    "fs.packet.after",
+    "fs.packet.dirsync",
 )
 
 

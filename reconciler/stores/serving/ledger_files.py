@@ -18,7 +18,16 @@ from typing import NamedTuple
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict, Corrupt
-from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_heads, read_record
+from reconciler.ledger import (
+    Record,
+    RecordBytes,
+    Run,
+    file_name,
+    intent_bytes,
+    outcome_bytes,
+    read_heads,
+    read_record,
+)
 from reconciler.model import Step, StepResult
 from reconciler.stores.serving.durable import (
     INTENT_MOMENTS,
@@ -199,6 +208,15 @@ class LedgerFiles:
         data = outcome_bytes(seq=record.seq, intent_sha=record.intent_sha, results=results, heads=heads)
         path = f"{LEDGER}/{file_name(record.seq, 'outcome')}"
         put_if_absent(self._root, path, data, OUTCOME_MOMENTS, still_valid=still_valid)
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record, as they stand; None if there is no such closed record.
+
+        Raises:
+            OSError: the store failed.
+        """
+        intent, outcome = self._bytes(seq, "intent"), self._bytes(seq, "outcome")
+        return None if intent is None or outcome is None else RecordBytes(intent, outcome)
 
     def stands(self, seq: int) -> bool:
         """Whether a record of this number exists; a holder whose number was passed may not write."""

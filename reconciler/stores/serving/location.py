@@ -35,6 +35,8 @@ from reconciler.stores.serving.walk import dataset_directories
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _INGEST_MARK = "_ingest_inputs"
+SERVER_CACHE = ".dataset-index"
+"""What the cache of a reference server has and a store has not (contract 1.2)."""
 
 
 def root_path(config: StoreConfig) -> str:
@@ -125,13 +127,20 @@ def missing(where: str) -> Unavailable:
 
 
 def refuse_build_root(root: int, where: str) -> None:
-    """Refuse a directory that ingest wrote: it has datasets and nothing that a store makes.
+    """Refuse a directory that ingest or a server wrote: it has datasets and nothing that a store makes.
 
     Raises:
-        InvalidInput: E_STORE_IS_BUILD_ROOT.
+        InvalidInput: E_STORE_IS_BUILD_ROOT, E_STORE_IS_CACHE.
     """
     if _stands(root, CATALOG_FILE) or _stands(root, OWN):
         return
+    if _stands(root, SERVER_CACHE):
+        raise InvalidInput.of(
+            "E_STORE_IS_CACHE",
+            "this is the cache of a server, which is disposable and no store",
+            path=where,
+            fix="name the store's own root",
+        )
     if _stands(root, _INGEST_MARK) or _only_built(root, where):
         raise InvalidInput.of(
             "E_STORE_IS_BUILD_ROOT",

@@ -18,8 +18,7 @@ from typing import Final, TypeVar
 
 from reconciler.errors import Corrupt, Denied, Problem
 from reconciler.failpoints import failpoint
-from reconciler.ledger import Record
-from reconciler.model import NOTHING, Address, Change, DatasetId, Slots, Step, StepResult, merged
+from reconciler.model import Address, Change, DatasetId, Slots, Step, StepResult
 from reconciler.stores.serving.alias import Alias
 from reconciler.stores.serving.catalog import Catalog
 from reconciler.stores.serving.durable import QUARANTINE, move_aside
@@ -72,17 +71,6 @@ class Rebuilding:
 def is_rebuild(steps: Iterable[Step]) -> bool:
     """Whether a run is a rebuild, whose recovery must not expect readable heads."""
     return any(step.id.startswith(REBUILD_ID) for step in steps)
-
-
-def ledger_state(records: Iterable[Record]) -> Mapping[Address, Slots]:
-    """What the runs of a ledger, by git and by hand, left in the store: the fold of all that landed."""
-    state: dict[Address, Slots] = {}
-    for record in records:
-        if record.results is not None:
-            state.update(record.run.adopted)
-            for change in record.applied_changes():
-                state[change.address] = merged(state.get(change.address, NOTHING), (change,))
-    return state
 
 
 def listed_in(state: Mapping[Address, Slots]) -> tuple[DatasetId, ...]:

@@ -14,20 +14,32 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
 from reconciler.contents import Content, Look
 from reconciler.errors import Corrupt, OutcomeUnknown
 from reconciler.gc import Collected, Holdings, Judge
-from reconciler.ledger import Record, Run
-from reconciler.model import NOTHING, DatasetId, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.ledger import Record, RecordBytes, Run, ledger_state
+from reconciler.model import (
+    NOTHING,
+    DatasetId,
+    Digest,
+    Observed,
+    Selection,
+    Step,
+    StepResult,
+    StoreConfig,
+)
+from reconciler.stores.keeping import Answers, Hold, Restored
 from reconciler.stores.port import Capabilities, Surroundings
-from reconciler.stores.serving import collect, source, transaction
-from reconciler.stores.serving.durable import OWN, store_faults
+from reconciler.stores.serving import collect, packet_files, source, transaction
+from reconciler.stores.serving.durable import OWN, make_directory, store_faults
 from reconciler.stores.serving.gates import thresholds_from
 from reconciler.stores.serving.heads import EMPTY, head_digests, read_heads
+from reconciler.stores.serving.keeping import ServingReading
 from reconciler.stores.serving.ledger_files import LedgerFiles
 from reconciler.stores.serving.location import (
     create_root,
@@ -48,18 +60,37 @@ from reconciler.stores.serving.preconditions import (
     never_published,
     publications,
 )
+from reconciler.stores.serving.questions import asked
 from reconciler.stores.serving.rebuild import (
     Rebuilt,
     is_rebuild,
-    ledger_state,
     listed_in,
     named_in,
     plan_rebuild,
 )
+from reconciler.stores.serving.restoring import (
+    ServingRestoring,
+    begin,
+    refuse_full,
+    refuse_unfinished,
+    remove_mark,
+    restored_mark,
+)
 from reconciler.stores.serving.session import Session, litter
 from reconciler.stores.serving.snapshot import Reader, snapshot
 
-__all__ = ["SHAPE", "ServingStore", "open_store"]
+__all__ = ["INTEGRITY", "SHAPE", "ServingStore", "open_store", "scratch"]
+
+INTEGRITY: Final = (
+    "catalog.json and latest.alias.json are kept byte for byte and restored last, after every artifact; "
+    "what is lost of them between two backups, 'reconciler catalog rebuild' builds from the ledger"
+)
+"""How what readers find is preserved or rebuilt."""
+
+
+def scratch(config: StoreConfig, directory: str) -> StoreConfig:
+    """The same store in an empty directory."""
+    return replace(config, settings={**config.settings, "root": f"file:{directory}/serving", "create": True})
 
 
 def open_store(config: StoreConfig, surroundings: Surroundings) -> ServingStore:
@@ -82,6 +113,8 @@ class ServingStore:
         survives_reopen=True,
         collects=True,
         describes=True,
+        keeps=True,
+        keeps_packets=True,
     )
 
     def __init__(self, config: StoreConfig, surroundings: Surroundings) -> None:
@@ -113,6 +146,7 @@ class ServingStore:
         root = self._open()
         if root is None:
             return
+        refuse_unfinished(root, self._where)
         with store_faults(self._where):
             recorded = self._ledger(root).recorded_heads()
             heads = read_heads(root, self._where, recorded=recorded)
@@ -226,6 +260,86 @@ class ServingStore:
 
         return describe(self._open(), self._where, self._surroundings.root, looks)
 
+    @contextmanager
+    def reading(self, hold: Hold) -> Iterator[ServingReading]:
+        """Everything durable, as one reading (see `reconciler.stores.serving.keeping`).
+
+        Raises:
+            OutcomeUnknown: E_UNFINISHED.
+            Corrupt, Unavailable: it cannot be read.
+        """
+        root = self._open()
+        if root is None:
+            raise missing(self._where)
+        if hold is Hold.LOCKED:
+            with self._held("backup create") as held:
+                yield ServingReading(held.root, self._where, self._ledger(held.root), hold)
+            return
+        refuse_unfinished(root, self._where)
+        yield ServingReading(root, self._where, self._ledger(root), hold)
+
+    @contextmanager
+    def restoring(self, backup: Digest) -> Iterator[ServingRestoring]:
+        """Take a backup back into this store's empty directory (see `reconciler.stores.serving.restoring`).
+
+        Raises:
+            InvalidInput: E_RESTORE_PLACE.
+        """
+        root = open_root(self._surroundings.root, self._path, self._where)
+        if root is None:
+            root = create_root(self._surroundings.root, self._path, self._where)
+        try:
+            with store_faults(self._where):
+                if restored_mark(root, self._where) is None:
+                    refuse_full(root, self._where)
+                make_directory(root, OWN)
+                lock = f"{self._where}/{OWN}/lock"
+                timeout = self._surroundings.lock_timeout
+                with exclusive(root, where=lock, timeout=timeout, command="backup restore"):
+                    begin(root, self._where, backup)
+                    yield ServingRestoring(root, self._where, self._ledger(root), backup)
+        finally:
+            os.close(root)
+
+    def restored(self) -> Restored | None:
+        """What backup the store was restored from and not proved since."""
+        root = self._open()
+        return None if root is None else restored_mark(root, self._where)
+
+    def answers(self) -> Answers:
+        """Ask the database of every listed dataset what a server asks it."""
+        root = self._open()
+        if root is None:
+            raise missing(self._where)
+        recorded = self._ledger(root).recorded_heads()
+        return asked(root, self._where, read_heads(root, self._where, recorded=recorded))
+
+    def proved(self) -> None:
+        """Take the mark of the restore away."""
+        with self._held("recovery drill") as held:
+            remove_mark(held.root, self._where)
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record (see the port)."""
+        root = self._open()
+        if root is None:
+            return None
+        with store_faults(self._where):
+            return self._ledger(root).documents(seq)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release (see the port)."""
+        root = self._open()
+        if root is None:
+            return None
+        with store_faults(self._where):
+            return packet_files.kept_packet(root, seq)
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet, under the lock (see the port)."""
+        with self._held("evidence") as held:
+            packet_files.keep_packet(held.root, seq, packet, where=self._where)
+
     def _finish_or_abandon(self, held: _Held, record: Record) -> None:
         """Finish an open run, or close it as diverged where the broken heads do not allow that."""
         try:
@@ -273,6 +387,7 @@ class ServingStore:
             store_faults(self._where),
             exclusive(root, where=lock, timeout=timeout, command=command) as inode,
         ):
+            refuse_unfinished(root, self._where)
             if not self._ledger(root).head():
                 probe(root, self._where)
             self._ledger(root).settle()

@@ -82,6 +82,7 @@ def test_a_repository_says_what_is_declared_and_built(desk: Desk) -> None:
             "records": 0,
             "unfinished_run": False,
             "catalog": None,
+            "unproved_backup": None,
         }
     ]
     publish = f"reconciler dataset publish {M110} --source-root DIR --store serving"

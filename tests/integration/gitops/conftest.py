@@ -72,10 +72,9 @@ class Repository:
         return ["/".join(e["dataset"][part] for part in ("release", "species", "assembly")) for e in entries]
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """This project's desired state, examples and governance files, committed; mouse 110 is published."""
-    root = tmp_path / "repository"
+def make_repository(base: Path) -> Repository:
+    """This project's desired state, examples and governance files, committed."""
+    root = base / "repository"
     root.mkdir()
     for part in ("desired", "examples/builds", "ops"):
         shutil.copytree(PROJECT / part, root / part)
@@ -86,19 +85,35 @@ def repository(tmp_path: Path) -> Repository:
     return repo
 
 
-@pytest.fixture
-def published(repository: Repository) -> Repository:
+def make_published(repo: Repository) -> Repository:
     """The repository after the one dataset without a source was published by hand."""
-    repository.ok(
+    repo.ok(
         *("dataset", "publish", "--source-root", "examples/builds/mouse-110", "--store-root", "var/serving"),
         *("--release", "110", "--species", "mus_musculus", "--assembly", "GRCm39"),
         SOURCE_DATE_EPOCH="1760000000",
     )
-    return repository
+    return repo
+
+
+def make_applied(repo: Repository) -> Repository:
+    """The repository after its first apply."""
+    repo.ok("apply", "--yes")
+    return repo
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """The repository before anything was done."""
+    return make_repository(tmp_path)
+
+
+@pytest.fixture
+def published(repository: Repository) -> Repository:
+    """The repository after a publish by hand."""
+    return make_published(repository)
 
 
 @pytest.fixture
 def applied(published: Repository) -> Repository:
     """The repository after its first apply."""
-    published.ok("apply", "--yes")
-    return published
+    return make_applied(published)

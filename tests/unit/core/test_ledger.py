@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.canonical import canonical
 from reconciler.errors import Corrupt, Problem
 from reconciler.ledger import (
     Inventory,
@@ -41,7 +42,14 @@ def test_file_names_sort_as_their_numbers() -> None:
 
 
 def test_intent_is_canonical_json_of_everything_that_was_meant() -> None:
-    run = replace(GIT, adopted=((MOUSE, {"entry": "listed"}),))
+    run = replace(
+        GIT,
+        adopted=((MOUSE, {"entry": "listed"}),),
+        pull_request="https://git.example.org/data/pull/7",
+        approvers=("ada",),
+        approvals=("{}",),
+        findings=(("tombstone", "warn", 2),),
+    )
     based = replace(PROMOTE, base=DIGEST, after=("publish",), sources={HUMAN: "builds/x"})
     assert json.loads(intent(run, (based,))) == {
         "schema": "reconciler/ledger-intent/v1",
@@ -53,6 +61,10 @@ def test_intent_is_canonical_json_of_everything_that_was_meant() -> None:
         "tool": "test",
         "commit": "c" * 40,
         **dict.fromkeys(("author", "reason", "owner", "ticket", "intent", "plan", "policy", "command"), ""),
+        "pull_request": "https://git.example.org/data/pull/7",
+        "approvers": ["ada"],
+        "approvals": ["{}"],
+        "findings": [["tombstone", "warn", 2]],
         "adopted": [["m/dataset/110/mus_musculus/GRCm39", {"entry": "listed"}]],
         "steps": [
             {
@@ -65,6 +77,15 @@ def test_intent_is_canonical_json_of_everything_that_was_meant() -> None:
             }
         ],
     }
+
+
+def test_an_intent_from_before_approvals_were_recorded_is_still_read() -> None:
+    document = json.loads(intent())
+    for name in ("pull_request", "approvers", "approvals", "findings"):
+        del document[name]
+    old = canonical(document)
+    back = read_record(seq=1, store="m", previous=None, intent=old, outcome=None, where="")
+    assert back.run == GIT
 
 
 def test_outcome_names_its_intent_and_says_what_became_of_each_step() -> None:
@@ -110,6 +131,10 @@ def test_record_comes_back_as_it_was_written() -> None:
         plan="p",
         policy="y",
         command="reconciler apply",
+        pull_request="#7",
+        approvers=("ada", "bob"),
+        approvals=("{}", "{}"),
+        findings=(("tombstone", "warn", 2),),
         adopted=((MOUSE, {"artifact": DIGEST, "diffs": ("x",)}),),
     )
     first = intent(run, (written,), seq=7, previous=OTHER)
