@@ -244,7 +244,7 @@ class Guards:
 
 
 class Headroom(NamedTuple):
-    """How much of a budget a plan uses: of one action, in one scope, or (`plan`) in all together."""
+    """How much of a budget a plan uses: of one action, in one scope (or `all scopes`)."""
 
     action: str
     scope: str
