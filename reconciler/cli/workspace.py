@@ -138,7 +138,7 @@ class Workspace:
         """Open one store and fold its ledger."""
         kind = adapter(config.kind)
         if self.live is not None:
-            return _published(self.live, config, kind.SHAPE)
+            return _published(self.live, config, kind.SHAPE, self.surroundings)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
         return refreshed(store, kind.SHAPE)
@@ -332,7 +332,7 @@ def source_date_epoch() -> int:
     return int(text)
 
 
-def _published(live: Snapshot, config: StoreConfig, shape: Shape) -> Opened:
+def _published(live: Snapshot, config: StoreConfig, shape: Shape, surroundings: Surroundings) -> Opened:
     """A store as the snapshot says it was.
 
     Raises:
@@ -351,7 +351,7 @@ def _published(live: Snapshot, config: StoreConfig, shape: Shape) -> Opened:
                 got=str(address),
                 fix="take the snapshot again with 'reconciler snapshot --out FILE'",
             )
-    return Opened(PublishedStore(config, seen), shape, seen.inventory, None)
+    return Opened(PublishedStore(config, seen, surroundings), shape, seen.inventory, None)
 
 
 def _located(config: StoreConfig, live: Snapshot | None) -> StoreConfig:
