@@ -23,7 +23,7 @@ from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import surveyed
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
-from reconciler.governance import InForce, Pins, holder
+from reconciler.governance import Base, Chosen, InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
@@ -33,6 +33,7 @@ from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
+    from reconciler.desired.loader import Loaded
     from reconciler.desired.tree import Tree
     from reconciler.snapshot import Snapshot
 
@@ -124,6 +125,24 @@ class Workspace:
             now=source_date_epoch(),
             selected=selected,
             lock_timeout=args.lock_timeout,
+            progress=console,
+            live=live,
+        )
+
+    @classmethod
+    def rehearsal(cls, root: Path, tree: Tree, loaded: Loaded, live: Snapshot, console: Console) -> Workspace:
+        """A tree that its own guards judge at the time of a snapshot, over stores that nobody opens."""
+        commit = Base(commit=tree.commit, tip=tree.commit, chosen=Chosen.PLANNED)
+        governance = loaded.desired.governance
+        return cls(
+            root=root,
+            tree=tree,
+            desired=loaded.desired,
+            protected=Protected(base=commit, guards=loaded.guards, governance=governance, proposal=None),
+            pins=loaded.pins,
+            now=live.time,
+            selected=tuple(_located(config, live) for _, config in sorted(loaded.desired.stores.items())),
+            lock_timeout=0,
             progress=console,
             live=live,
         )
