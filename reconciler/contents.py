@@ -13,7 +13,7 @@ nothing here is part of a plan's intent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from reconciler.canonical import canonical
@@ -24,6 +24,7 @@ from reconciler.model import Address, Observed, Release, Shape, Slots, Step
 LOOKS: Final = 20
 COMPARED: Final = 64 * 1024
 ITEMS: Final = 1_000
+NOTABLE: Final = 1_000
 
 
 class Look(NamedTuple):
@@ -170,6 +171,30 @@ def _moved(steps: Iterable[Step]) -> Iterator[_Moved]:
                 if value is not None:
                     slots[change.slot] = value
     return (_Moved(address, before[address], after[address]) for address in before)
+
+
+def notable(shape: Shape, observed: Iterable[Observed]) -> tuple[Look, ...]:
+    """What a later change will most likely be shown beside, by address, at most `NOTABLE`.
+
+    That is the newest release of each line, and what names point at.
+    """
+    newest: dict[str, Release] = {}
+    looks: dict[Address, Look] = {}
+    for seen in observed:
+        line, release = shape.line(seen.address, seen.slots), shape.release(seen.address, seen.slots)
+        if line is not None and release is not None:
+            best = newest.get(line)
+            newest[line] = release if best is None or best.rank < release.rank else best
+        elif pointer := shape.pointer(seen.address, seen.slots):
+            looks[pointer.target] = Look(pointer.target, "", "")
+    looks.update((release.target, Look(release.target, release.digest, "")) for release in newest.values())
+    return tuple(looks[address] for address in sorted(looks)[:NOTABLE])
+
+
+def comparable(content: Content) -> Content:
+    """The content without a document that is too large to be compared."""
+    fits = len(canonical(content.document)) <= COMPARED
+    return content if fits else replace(content, document=None)
 
 
 def inside(pair: Pair, described: Mapping[Look, Content]) -> Inside:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -34,6 +34,8 @@ LIFETIME = 24 * 60 * 60
 PLAN_LIMIT = 256 * 1024 * 1024
 _TOLERATED_SKEW = 5 * 60
 _IMMUTABLE = "tag-immutable"
+_NAMED = 20
+_REVIEW = "plan again and have the new plan reviewed"
 _MARKS = (b'"resource_changes":', b'"intent":')
 """What tells a plan that was edited from a file that never was one."""
 
@@ -397,16 +399,37 @@ def check_same(saved: SavedPlan, now: Plan) -> None:
         for (step, address) in sorted({*saved.changes, *current})
         if (before := saved.changes.get((step, address))) != (after := current.get((step, address)))
     ]
-    fix = "plan again and have the new plan reviewed"
+    if saved.policy != now.policy:
+        message = "another policy would judge it than the one under which it was reviewed"
+        problems.append(Problem(code="E_PLAN_STALE", message=message, got=now.policy))
     if not problems:
-        problems = [
-            Problem(code="E_PLAN_STALE", message="the policy, the stores or what is adopted differ", fix=fix)
-        ]
-    raise Stale([*problems[:-1], _with_fix(problems[-1], fix)])
+        problems = [Problem(code="E_PLAN_STALE", message="the stores or what is adopted differ")]
+    raise Stale([*problems[:-1], replace(problems[-1], fix=_REVIEW)])
 
 
-def _with_fix(problem: Problem, fix: str) -> Problem:
-    return Problem(code=problem.code, message=problem.message, path=problem.path, fix=fix)
+def unexpected(plan: Plan, where: str) -> tuple[Problem, ...]:
+    """What to say of a plan that was not approved, where only the intent of the approved one is known."""
+    now = [
+        Problem(
+            code="E_PLAN_STALE",
+            path=str(address),
+            message=f"'{escaped(step.id)}' would happen now ({verb(part.shape, changes)})",
+        )
+        for part in plan.stores
+        for step in part.steps
+        for address, changes in by_address(step.changes).items()
+    ]
+    more = len(now) - _NAMED
+    rest = [Problem(code="E_PLAN_STALE", message=f"and {more} more")] if more > 0 else []
+    head = Problem(
+        code="E_PLAN_STALE",
+        path=where,
+        message="what would happen is not what was approved"
+        + ("" if now else ": nothing would happen in any store"),
+        got=plan.intent,
+        fix=f"{_REVIEW}; with --reviewed FILE each difference is named",
+    )
+    return (head, *now[:_NAMED], *rest)
 
 
 def _stale_sentence(step: str, before: object, after: object) -> str:

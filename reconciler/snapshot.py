@@ -2,7 +2,7 @@
 
     {"schema": "reconciler/snapshot/v1", "digest": "sha256:…", "time": 1767323045, "tool": "…",
      "stores": [{"name", "kind", "settings", "revision", "depth", "observed": [[address, slots, problems]],
-                 "inventory": [[address, slots]]}]}
+                 "inventory": [[address, slots]], "contents": [[address, facts, document]]}]}
 
 It holds no secret: settings that say how a store is reached are left out, and locations lose their user
 part and query. Whoever reads one trusts nothing in it: its size, its form, every address and every text is
@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
+from reconciler.contents import NOTABLE, Content, comparable
 from reconciler.errors import Corrupt, InvalidInput, Problem, forbidden_character
 from reconciler.ledger import Inventory
 from reconciler.model import Address, Depth, Observed, Slots, StoreConfig, Value, public_settings
@@ -27,6 +28,7 @@ from reconciler.model import Address, Depth, Observed, Slots, StoreConfig, Value
 SCHEMA: Final = "reconciler/snapshot/v1"
 SNAPSHOT_LIMIT: Final = 256 * 1024 * 1024
 _TEXT_LIMIT: Final = 2_000
+_FACTS: Final = 20
 _FIX: Final = "take it again with 'reconciler snapshot --out FILE'"
 
 
@@ -44,7 +46,7 @@ class Advisory(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSnapshot:
-    """One store as it was seen at one revision."""
+    """One store as it was seen at one revision; `contents` is what a later change may be shown beside."""
 
     name: str
     kind: str
@@ -53,6 +55,7 @@ class StoreSnapshot:
     depth: Depth
     observed: tuple[Observed, ...]
     inventory: Inventory
+    contents: tuple[Content, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of one store; addresses are in order."""
@@ -69,6 +72,7 @@ class StoreSnapshot:
             "inventory": [
                 [str(address), _plain(slots)] for address, slots in sorted(self.inventory.recorded.items())
             ],
+            "contents": [[str(c.address), dict(c.facts), c.document] for c in self.contents],
         }
 
     def check_declared(self, config: StoreConfig) -> None:
@@ -159,6 +163,7 @@ class _Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     depth: Depth
     observed: tuple[tuple[str, dict[str, Value], tuple[_Problem, ...]], ...]
     inventory: tuple[tuple[str, dict[str, Value]], ...]
+    contents: tuple[tuple[str, dict[str, int | str], Any], ...]
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,6 +211,10 @@ def _store(read: _Store, where: str) -> StoreSnapshot:
         raise _shape(where, "an address is recorded twice", read.name)
     for texts in (*(seen.slots for seen in observed), *recorded.values()):
         _check_texts(texts, where)
+    contents = tuple(_content(read.name, item, where) for item in read.contents)
+    _check_order(read.name, (content.address for content in contents), where)
+    if len(contents) > NOTABLE:
+        raise _shape(where, f"more than {NOTABLE} contents are described", read.name)
     return StoreSnapshot(
         name=read.name,
         kind=read.kind,
@@ -214,7 +223,19 @@ def _store(read: _Store, where: str) -> StoreSnapshot:
         depth=read.depth,
         observed=observed,
         inventory=Inventory(recorded),
+        contents=contents,
     )
+
+
+def _content(store: str, read: tuple[str, dict[str, int | str], Any], where: str) -> Content:
+    text, facts, document = read
+    content = Content(address=_address(text, store, where), facts=facts, document=document)
+    if len(facts) > _FACTS or comparable(content) != content:
+        raise _shape(where, "a content says more than is shown of one", text)
+    for name, value in facts.items():
+        for said in (name, str(value)):
+            _check_text(said, where)
+    return content
 
 
 def _problem(read: _Problem) -> Problem:

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "apply": ("reconciler.cli.apply", "do what the plan says, and record it"),
     "approve": ("reconciler.cli.approve", "sign the intent of a plan as one of its owners"),
     "drift": ("reconciler.cli.drift", "compare the live stores with git and with the last record"),
+    "policy": ("reconciler.cli.policy", "test the policy with cases, and explain its rules"),
     "explain": ("reconciler.cli.explain", "say why an address changes, or why it does not"),
     "snapshot": ("reconciler.cli.snapshot", "write down what the stores hold, to plan from it elsewhere"),
     "status": ("reconciler.cli.status", "say how far each dataset is, and what closes each gap"),

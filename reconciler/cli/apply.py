@@ -1,8 +1,8 @@
 """Do what the plan says, store by store, and record it in each store's ledger.
 
-The plan is always computed again. `apply PLAN` and `--expect INTENT` refuse when what would happen is
-not what was reviewed (exit 5). A run that was killed is finished first. Without a plan or an intent,
-apply asks on a terminal and needs `--yes` elsewhere.
+The plan is always computed again. `apply PLAN` and `--expect INTENT` refuse when what would happen is not
+what was reviewed (exit 5); with the reviewed plan each difference is named. A run that was killed is
+finished first. Without a plan or an intent, apply asks on a terminal and needs `--yes` elsewhere.
 
 for example:
   reconciler apply plan.json
@@ -27,7 +27,7 @@ from reconciler.cli.protected import check_current
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
 from reconciler.model import Outcome, public_location
-from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved
+from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved, unexpected
 from reconciler.render.comment import plan_comment
 from reconciler.render.markdown import apply_markdown
 from reconciler.render.text import apply_text, plan_text
@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_desired(parser)
     add_stores(parser)
     parser.add_argument("--expect", metavar="INTENT", help="the intent that was approved")
+    parser.add_argument(
+        "--reviewed",
+        metavar="FILE",
+        type=Path,
+        help="the plan that was reviewed, to say what differs from it; of any commit and age",
+    )
     add_approvals(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     data = read_file(args.plan, limit=PLAN_LIMIT) if args.plan else None
     check_plan_signature(args, data)
     saved = None if data is None else read_saved(data, where=str(args.plan))
+    reviewed = saved or _approved(args)
     if saved:
         saved.check_age(source_date_epoch())
         args.store = args.store or list(saved.stores)
@@ -60,7 +67,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             opened = {name: _finished(one, console) for name, one in opened.items()}
         plan = workspace.plan(opened)
         check_current(args, workspace.root, workspace.protected)
-        _check_reviewed(args, saved, plan, opened)
+        _check_unused(args, saved, opened)
+        _check_reviewed(args, reviewed, plan)
         if args.dry_run:
             console.answer(
                 lambda: plan.to_json(issued=source_date_epoch()),
@@ -69,8 +77,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             )
             refusal = denied(plan.findings)
             return refusal.exit_code if refusal else Exit.DONE
-        owners = approved(args, plan, opened)
-        _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
+        owners = approved(args, plan, opened, workspace.protected.guards)
+        _check_appliable(args, plan, console, reviewed=reviewed is not None or args.expect is not None)
         run_values = replace(
             workspace.run_of(plan, saved.digest if saved else "", "reconciler apply"),
             pull_request=public_location(args.pull_request),
@@ -105,28 +113,44 @@ def _finished(one: Opened, console: Console) -> Opened:
     return refreshed(one.store, one.shape)
 
 
-def _check_reviewed(
-    args: argparse.Namespace, saved: SavedPlan | None, plan: Plan, opened: Mapping[str, Opened]
-) -> None:
-    if args.expect is not None and args.expect != plan.intent:
-        raise Stale.of(
-            "E_PLAN_STALE",
-            "what would happen is not what was approved",
-            path="--expect",
-            got=plan.intent,
-            fix="plan again and have the new plan reviewed",
+def _approved(args: argparse.Namespace) -> SavedPlan | None:
+    """The plan that was reviewed, where its file is given; its intent is then the one to expect.
+
+    Raises:
+        InvalidInput: E_USAGE, another intent is expected.
+    """
+    if args.reviewed is None:
+        return None
+    reviewed = read_saved(read_file(args.reviewed, limit=PLAN_LIMIT), where=str(args.reviewed))
+    if args.expect not in {None, reviewed.intent}:
+        raise InvalidInput.of(
+            "E_USAGE",
+            "the reviewed plan has another intent than the one that is expected",
+            path="--reviewed",
+            got=reviewed.intent,
+            fix="give the file of the plan that was approved",
         )
-    if saved is None:
-        return
-    for one in opened.values():
-        if any(record.run.plan == saved.digest for record in one.store.history()):
+    return reviewed
+
+
+def _check_unused(args: argparse.Namespace, saved: SavedPlan | None, opened: Mapping[str, Opened]) -> None:
+    """Refuse a saved plan that was applied before."""
+    for one in opened.values() if saved else ():
+        if saved and any(record.run.plan == saved.digest for record in one.store.history()):
             raise Stale.of(
                 "E_PLAN_USED",
                 f"this plan was already applied to {one.config.name}",
                 path=str(args.plan),
                 fix="plan again",
             )
-    check_same(saved, plan)
+
+
+def _check_reviewed(args: argparse.Namespace, reviewed: SavedPlan | None, plan: Plan) -> None:
+    """Refuse what was not reviewed: name each difference, or without the plan what would happen now."""
+    if reviewed is not None:
+        check_same(reviewed, plan)
+    if args.expect is not None and args.expect != plan.intent:
+        raise Stale(unexpected(plan, "--expect"))
 
 
 def _check_appliable(args: argparse.Namespace, plan: Plan, console: Console, *, reviewed: bool) -> None:

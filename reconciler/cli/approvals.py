@@ -20,7 +20,8 @@ from reconciler.evidence.approval import APPROVAL_SIZE, require_approvals
 from reconciler.evidence.envelope import ENVELOPE_LIMIT
 from reconciler.evidence.signed_file import SUFFIX, file_signers
 from reconciler.evidence.statement import PLAN
-from reconciler.evidence.trust import Trust, trust_of
+from reconciler.evidence.trust import Trust, policy_trust, trust_of
+from reconciler.governance import Guards
 from reconciler.plan import Plan
 
 
@@ -81,8 +82,11 @@ def check_plan_signature(args: argparse.Namespace, plan: bytes | None) -> None:
     )
 
 
-def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened]) -> Approved:
+def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened], guards: Guards) -> Approved:
     """Who approved the intent of a plan that would be recorded: its changes, and what it would make ours.
+
+    The policy of the protected base decides how many owners must have approved, and by which keys; an
+    option may ask for more of them, and names keys only where the policy names none.
 
     Raises:
         Denied: E_APPROVAL, too few owners.
@@ -90,8 +94,8 @@ def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened])
         Corrupt: E_ENVELOPE or E_STATEMENT.
         InvalidInput: E_USAGE, nobody is trusted; a file cannot be used.
     """
-    wanted = args.require_approvals
-    recorded = any(part.steps or part.adopted for part in plan.stores)
+    wanted = max(args.require_approvals, guards.approvals)
+    recorded = any(part.steps or part.adopted or part.protection for part in plan.stores)
     if not recorded or not (wanted or args.approval):
         return Approved()
     given = [(str(path), read_file(path, limit=APPROVAL_SIZE)) for path in args.approval]
@@ -99,13 +103,15 @@ def approved(args: argparse.Namespace, plan: Plan, opened: Mapping[str, Opened])
         text for one in opened.values() for record in one.store.history() for text in record.run.approvals
     )
     owners = require_approvals(
-        given, plan.intent, _approvers(args, wanted), now=source_date_epoch(), used=used
+        given, plan.intent, _approvers(args, wanted, guards), now=source_date_epoch(), used=used
     )
     return Approved(owners, tuple(data.decode("utf-8") for _, data in given))
 
 
-def _approvers(args: argparse.Namespace, wanted: int) -> Trust:
+def _approvers(args: argparse.Namespace, wanted: int, guards: Guards) -> Trust:
     """The keys of owners, and how many of them must have approved: one, where nobody says more."""
+    if guards.approvals:
+        return policy_trust(sorted(guards.approvers), count=wanted, where="approvals of the policy")
     trust = trust_given(args)
     if trust is None:
         raise InvalidInput.of(

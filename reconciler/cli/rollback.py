@@ -25,7 +25,8 @@ from reconciler.apply import denied
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_desired, add_output, seconds
-from reconciler.cli.workspace import Opened, Workspace, load_desired, open_tree
+from reconciler.cli.protected import load_tree
+from reconciler.cli.workspace import Opened, Workspace, open_tree
 from reconciler.desired.branch import create_branch
 from reconciler.desired.returned import Returned, ReturnedTree, patch, returned
 from reconciler.errors import Exit, InvalidInput
@@ -132,7 +133,7 @@ def change_back(
     _, tree = open_tree(at_commit, workspace.progress, ref=release.run.commit)
     return returned(
         one.config.name,
-        (tree, load_desired(tree, args)),
+        (tree, load_tree(tree, args).desired),
         (workspace.tree, workspace.desired),
         tombstones=f"{args.desired.strip('/')}/rollback/{one.config.name}-{release.seq}",
         recorded=ledger_state(records),
@@ -143,7 +144,7 @@ def change_back(
 def changed(args: argparse.Namespace, workspace: Workspace, change: Returned) -> Workspace:
     """The workspace as it would be with a change that nobody has committed yet."""
     tree = ReturnedTree(workspace.tree, change)
-    return replace(workspace, tree=tree, desired=load_desired(tree, args))
+    return replace(workspace, tree=tree, desired=workspace.protected.over(load_tree(tree, args).desired))
 
 
 def _read(workspace: Workspace, entries: Sequence[Any]) -> list[tuple[str, bytes]]:

@@ -12,17 +12,20 @@ for example:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file, replace_file
 from reconciler.cli.options import add_desired, add_output, add_stores
-from reconciler.cli.workspace import TOOL, Workspace, refreshed, source_date_epoch
+from reconciler.cli.workspace import TOOL, Opened, Workspace, refreshed, source_date_epoch
+from reconciler.contents import Content, comparable, notable
 from reconciler.errors import Exit, Unavailable
-from reconciler.model import Depth, Selection, StoreConfig, public_settings
+from reconciler.model import Depth, Observed, Selection, StoreConfig, public_settings
 from reconciler.render.text import plural
 from reconciler.snapshot import SNAPSHOT_LIMIT, Advisory, Snapshot, StoreSnapshot, read_snapshot
+from reconciler.stores.port import describer
 
 _TRIES = 3
 
@@ -71,6 +74,7 @@ def _taken(workspace: Workspace, config: StoreConfig, depth: Depth) -> StoreSnap
                 depth=depth,
                 observed=observed,
                 inventory=one.inventory,
+                contents=_contents(one, observed),
             )
     raise Unavailable.of(
         "E_SNAPSHOT_MOVED",
@@ -78,6 +82,15 @@ def _taken(workspace: Workspace, config: StoreConfig, depth: Depth) -> StoreSnap
         path=config.name,
         fix="take the snapshot again when no apply is running",
     )
+
+
+def _contents(one: Opened, observed: Sequence[Observed]) -> tuple[Content, ...]:
+    """What a later change may be shown beside; what cannot be looked into is left out."""
+    looker = describer(one.store)
+    if looker is None:
+        return ()
+    found = (comparable(content) for _, content in looker.describe(notable(one.shape, observed)))
+    return tuple(content for content in found if not content.problems)
 
 
 def _text(taken: Snapshot, out: Path | None) -> str:

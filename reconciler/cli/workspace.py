@@ -24,7 +24,7 @@ from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import surveyed
 from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
-from reconciler.governance import InForce, Pins, holder
+from reconciler.governance import Base, Chosen, InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
@@ -35,6 +35,7 @@ from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
+    from reconciler.desired.loader import Loaded
     from reconciler.desired.tree import Tree
     from reconciler.snapshot import Snapshot
 
@@ -136,6 +137,24 @@ class Workspace:
             live=live,
         )
 
+    @classmethod
+    def rehearsal(cls, root: Path, tree: Tree, loaded: Loaded, live: Snapshot, console: Console) -> Workspace:
+        """A tree that its own guards judge at the time of a snapshot, over stores that nobody opens."""
+        commit = Base(commit=tree.commit, tip=tree.commit, chosen=Chosen.PLANNED)
+        governance = loaded.desired.governance
+        return cls(
+            root=root,
+            tree=tree,
+            desired=loaded.desired,
+            protected=Protected(base=commit, guards=loaded.guards, governance=governance, proposal=None),
+            pins=loaded.pins,
+            now=live.time,
+            selected=tuple(_located(config, live) for _, config in sorted(loaded.desired.stores.items())),
+            lock_timeout=0,
+            progress=console,
+            live=live,
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -146,7 +165,7 @@ class Workspace:
         """Open one store and fold its ledger."""
         kind = adapter(config.kind)
         if self.live is not None:
-            return _published(self.live, config, kind.SHAPE)
+            return _published(self.live, config, kind.SHAPE, self.surroundings)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
         one = refreshed(store, kind.SHAPE)
@@ -352,7 +371,7 @@ def source_date_epoch() -> int:
     return int(text)
 
 
-def _published(live: Snapshot, config: StoreConfig, shape: Shape) -> Opened:
+def _published(live: Snapshot, config: StoreConfig, shape: Shape, surroundings: Surroundings) -> Opened:
     """A store as the snapshot says it was.
 
     Raises:
@@ -371,7 +390,7 @@ def _published(live: Snapshot, config: StoreConfig, shape: Shape) -> Opened:
                 got=str(address),
                 fix="take the snapshot again with 'reconciler snapshot --out FILE'",
             )
-    return Opened(PublishedStore(config, seen), shape, seen.inventory, None)
+    return Opened(PublishedStore(config, seen, surroundings), shape, seen.inventory, None)
 
 
 def _located(config: StoreConfig, live: Snapshot | None) -> StoreConfig:

@@ -39,6 +39,9 @@ KINDS: Final[Mapping[str, str]] = {
 }
 """The kinds of document, and the file of each one's schema."""
 
+_FILES: Final[Mapping[str, str]] = {**KINDS, "PolicyCase": "policy-case.json"}
+"""The files of all schemas: a case is a document, and no part of a desired state."""
+
 NONE: Final = "none"
 
 _MOST = 100
@@ -63,7 +66,7 @@ _GRAMMARS: Final[Mapping[str, Callable[[str], Problem | None]]] = {
 @cache
 def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema of one kind of document."""
-    text = resources.files("reconciler.desired").joinpath("schemas", KINDS[kind]).read_text("utf-8")
+    text = resources.files("reconciler.desired").joinpath("schemas", _FILES[kind]).read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -89,6 +92,16 @@ def checked_kind(document: Document) -> str:
     if not _gate(kind)(document.root):
         raise InvalidInput(_explained(kind, document))
     return kind
+
+
+def check_as(document: Document, kind: str) -> None:
+    """Refuse a document that is not a valid one of this kind.
+
+    Raises:
+        InvalidInput: as `checked_kind`.
+    """
+    if not _gate(kind)(document.root):
+        raise InvalidInput(_explained(kind, document))
 
 
 def _kind(document: Document) -> tuple[str, list[Problem]]:

@@ -11,8 +11,9 @@ is not applied under another. Rules never read a file, a clock or a store; what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from reconciler.canonical import canonical, sha256_digest
@@ -33,16 +34,18 @@ __all__ = [
     "evaluate",
     "judge",
     "policy_digest",
+    "says",
 ]
 
-ABOUT: Final = frozenset(
+ABOUT: Final[Mapping[str, str]] = MappingProxyType(
     {
-        *(kind.value for kind in (ExceptionType.HOLD, ExceptionType.SUSPENSION)),
-        "exception-expired",
-        "exception-unused",
-        "policy-mixed",
-        "policy-proposed",
-        "store-proposed",
+        ExceptionType.HOLD.value: "Something stays as it is live because a hold says so.",
+        ExceptionType.SUSPENSION.value: "A store stays as it is live because a suspension says so.",
+        "exception-expired": "An exception that is over has no effect.",
+        "exception-unused": "An exception that a plan does not need invites another use.",
+        "policy-mixed": "A change touches policy or desired state, never both.",
+        "policy-proposed": "What the proposed policy would say; the protected base decides.",
+        "store-proposed": "A store is opened only where the protected base declares it.",
     }
 )
 """What is said of exceptions and proposals, not of the plan."""
@@ -68,7 +71,7 @@ FIXED: Final = frozenset(
 """What no policy lowers and no waiver covers: rules that protect readers, and those with an exception of
 their own."""
 
-RULESET: Final = Ruleset(known=ABOUT | RULES.keys(), fixed=FIXED)
+RULESET: Final = Ruleset(known=frozenset({*ABOUT, *RULES}), fixed=FIXED)
 
 
 class Judgement(NamedTuple):
@@ -137,3 +140,8 @@ def _run(rule: str, facts: Facts) -> tuple[Finding, ...]:
 def policy_digest(guards: Guards) -> str:
     """The digest of the rules in force and of every file that guards."""
     return sha256_digest(canonical({"rules": sorted(RULES), "files": dict(guards.files)}))
+
+
+def says(rule: str) -> str:
+    """What a rule protects, in one sentence."""
+    return ABOUT[rule] if rule in ABOUT else (RULES[rule].__doc__ or "").partition("\n")[0]

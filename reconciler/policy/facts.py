@@ -138,4 +138,5 @@ def each_store(judge: StoreRule) -> Rule:
         return (finding for store in facts.stores for finding in judge(facts, store))
 
     rule.__doc__ = judge.__doc__
+    rule.__doc__ = judge.__doc__
     return rule

@@ -34,7 +34,7 @@ MARKER: Final = "<!-- reconciler:plan{scope} -->"
 _FINDINGS_ROOM: Final = 14_000
 _CHANGES_ROOM: Final = 17_000
 _CONTENTS_ROOM: Final = 9_000
-_GUARDS_ROOM: Final = 4_000
+_GUARDS_ROOM: Final = 3_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
 _STEPS: Final = 12
@@ -221,8 +221,12 @@ def _steps(plan: Plan) -> list[str]:
 
 
 def _guards(plan: Plan) -> list[str]:
-    """What judged the plan."""
-    lines = fitting((f"- {prose(line, 500)}" for line in guards_lines(plan)), _GUARDS_ROOM)
+    """What may not be removed any more or may be again, and what judged the plan."""
+    protection = [(address, on) for part in plan.stores for address, on in part.protection]
+    told = [f"- {'protects' if on else 'no longer protects'} {code(str(a))}" for a, on in protection[:_STEPS]]
+    if len(protection) > _STEPS:
+        told.append(f"- … and {len(protection) - _STEPS} more")
+    lines = told + fitting((f"- {prose(line, 500)}" for line in guards_lines(plan)), _GUARDS_ROOM)
     return ["", *lines] if lines else []
 
 

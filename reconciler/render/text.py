@@ -69,7 +69,7 @@ def inside_lines(item: Inside) -> Iterator[str]:
 
 
 def _fact(fact: Fact, *, compared: bool) -> str:
-    name, before, after = fact
+    name, before, after = escaped(fact.name, 40), fact.before, fact.after
     if not compared or before == after:
         return f"{name} {_counted(after)}"
     moved = f"{name} {_counted(before)} → {_counted(after)}"

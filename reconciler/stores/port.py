@@ -256,6 +256,15 @@ class Adapter(Protocol):
         """Open one store; nothing is created before the first commit."""
 
 
+class SourceDescriber(Protocol):
+    """What the package of a `Describer` offers besides: it looks into sources without opening a store."""
+
+    def describe_sources(
+        self, looks: Sequence[Look], surroundings: Surroundings
+    ) -> Iterator[tuple[Look, Content]]:
+        """One content for each look, each of which names a source."""
+
+
 ADAPTERS: Mapping[str, str] = {
     "memory": "reconciler.stores.memory",
     "registry": "reconciler.stores.registry.store",
@@ -275,3 +284,10 @@ def adapter(kind: str) -> Adapter:
             "E_STORE_KIND", "this kind of store is not known", got=kind, fix=f"one of {', '.join(ADAPTERS)}"
         )
     return cast("Adapter", import_module(ADAPTERS[kind]))
+
+
+def described_sources(
+    kind: str, looks: Sequence[Look], surroundings: Surroundings
+) -> Iterator[tuple[Look, Content]]:
+    """What sources say of the content that they would bring to a store of this kind."""
+    return cast("SourceDescriber", adapter(kind)).describe_sources(looks, surroundings) if looks else iter(())

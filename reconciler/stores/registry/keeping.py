@@ -1,7 +1,7 @@
 """What of a registry a backup holds, and taking it back into an empty one.
 
-Durable are the bytes of every registered manifest, the rows of manifests, links, tags and tombstones, and
-the ledger. Rows are kept as documents that do not say which engine they come from: those of a dataset
+Durable are the bytes of every registered manifest, the rows of manifests, links, tags, retired versions
+and tombstones, and the ledger. Rows are kept as documents that do not say which engine they come from: those of a dataset
 together, those of manifests by the first two digits of their hash. So a backup of PostgreSQL comes back
 in SQLite as well, and what no write touched is kept once. `latest` is a row with times of its own; after a
 restore it is derived again in the same transaction, and must be what came back.
@@ -58,6 +58,7 @@ class RegistryReading:
             self._manifests = session.rows(sql.KEPT_MANIFESTS)
             self._links = session.rows(sql.KEPT_LINKS)
             self._tags = session.rows(sql.KEPT_TAGS)
+            self._retired = session.rows(sql.KEPT_RETIRED)
             self._tombstones = session.rows(sql.KEPT_TOMBSTONES)
             self._ledger = [(bytes(row[1]), bytes(row[2])) for row in session.rows(sql.KEPT_RECORDS)]
             self._packets = {int(row[0]): bytes(row[1]) for row in session.rows(sql.KEPT_PACKETS)}
@@ -113,12 +114,14 @@ class RegistryReading:
     def _datasets(self) -> Iterator[OfferedGroup]:
         links = _by(self._links, lambda row: f"{row[0]}/{row[1]}")
         tags = _by(self._tags, lambda row: f"{row[0]}/{row[1]}")
-        for name in sorted({*links, *tags}):
+        retired = _by(self._retired, lambda row: f"{row[0]}/{row[1]}")
+        for name in sorted({*links, *tags, *retired}):
             yield _rows_group(
                 f"rows/datasets/{name}.json",
                 {
                     "links": [list(row[2:]) for row in links.get(name, ())],
                     "tags": [_plain_tag(row[2:]) for row in tags.get(name, ())],
+                    "retired": [list(row[2:]) for row in retired.get(name, ())],
                 },
             )
 
@@ -291,10 +294,11 @@ class RegistryRestoring:
         return [(int(match.group(1)), data) for match, data in found if match is not None]
 
     def _write(self, session: Session) -> None:
-        manifests, links, tags, tombstones, datasets = self._decoded()
+        manifests, links, tags, retired, tombstones, datasets = self._decoded()
         _insert(session, "manifests", 4, manifests)
         _insert(session, "dataset_manifests", 4, links)
         _insert(session, "dataset_tags", 9, tags)
+        _insert(session, "retired_versions", 6, retired)
         _insert(session, "manifest_tombstones", 3, tombstones)
         records = [(seq, *record) for seq, record in enumerate(self._records(), start=1)]
         _insert(session, "reconciler_ledger", 3, records)
@@ -312,10 +316,11 @@ class RegistryRestoring:
 
     def _decoded(
         self,
-    ) -> tuple[list[Row], list[Row], list[Row], list[Row], list[tuple[str, str]]]:
+    ) -> tuple[list[Row], list[Row], list[Row], list[Row], list[Row], list[tuple[str, str]]]:
         manifests: list[Row] = []
         links: list[Row] = []
         tags: list[Row] = []
+        retired: list[Row] = []
         tombstones: list[Row] = []
         datasets: list[tuple[str, str]] = []
         try:
@@ -331,9 +336,10 @@ class RegistryRestoring:
                     datasets.append((namespace, name))
                     links += [(namespace, name, *row) for row in rows["links"]]
                     tags += [(namespace, name, *row) for row in rows["tags"]]
+                    retired += [(namespace, name, *row) for row in rows["retired"]]
         except (InvalidInput, KeyError, TypeError, AttributeError) as error:
             raise _foreign(path) from error
-        return manifests, links, tags, tombstones, datasets
+        return manifests, links, tags, retired, tombstones, datasets
 
 
 def _limited(chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
@@ -403,7 +409,7 @@ def asked(registry: Registry) -> Answers:
     read: dict[ManifestHash, bool] = {}
     tags = registry.state().tags
     for tag in tags:
-        reference = f"{tag.dataset[0]}/{tag.dataset[1]}@{tag.version}"
+        reference = f"{tag.namespace}/{tag.name}@{tag.version}"
         resolved = registry.resolve_text(reference)
         if resolved is None or resolved.hash != tag.hash:
             problems.append(

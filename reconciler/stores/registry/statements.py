@@ -283,6 +283,10 @@ KEPT_TAGS: Final = """
 SELECT namespace, name, version, precedence, prerelease, hash, yanked, created_at, updated_at
 FROM dataset_tags ORDER BY namespace, name, version
 """
+KEPT_RETIRED: Final = """
+SELECT namespace, name, precedence, version, hash, retired_at
+FROM retired_versions ORDER BY namespace, name, precedence
+"""
 KEPT_TOMBSTONES: Final = "SELECT hash, since, deleted_at FROM manifest_tombstones ORDER BY hash"
 KEPT_RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger ORDER BY seq"
 KEPT_PACKETS: Final = "SELECT seq, packet FROM reconciler_packets ORDER BY seq"
@@ -292,6 +296,7 @@ ANY_ROW: Final = tuple(
         "manifests",
         "dataset_manifests",
         "dataset_tags",
+        "retired_versions",
         "manifest_tombstones",
         "reconciler_ledger",
     )

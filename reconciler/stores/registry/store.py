@@ -166,6 +166,13 @@ def _break_glass(run: Run) -> BreakGlass | None:
     return BreakGlass("; ".join(reasons), frozenset(address for address, _ in run.break_glass))
 
 
+def describe_sources(looks: Sequence[Look], surroundings: Surroundings) -> Iterator[tuple[Look, Content]]:
+    """What files of the planned commit say of their manifests; no registry is opened."""
+    from reconciler.stores.registry.describe import describe  # noqa: PLC0415 - only people ask
+
+    return describe(looks, lambda look: next(iter(surroundings.blobs([look.source])))[1])
+
+
 class RegistryStore:
     """One registry (see `reconciler.stores.port.Store`)."""
 

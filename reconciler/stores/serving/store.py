@@ -103,6 +103,13 @@ def open_store(config: StoreConfig, surroundings: Surroundings) -> ServingStore:
     return ServingStore(config, surroundings)
 
 
+def describe_sources(looks: Sequence[Look], surroundings: Surroundings) -> Iterator[tuple[Look, Content]]:
+    """What build roots and packs say of their datasets; no store is opened."""
+    from reconciler.stores.serving.describe import describe  # noqa: PLC0415 - only people ask
+
+    return describe(None, "", surroundings.root, looks)
+
+
 class ServingStore:
     """One serving store on a local directory (see `reconciler.stores.port.Store`)."""
 

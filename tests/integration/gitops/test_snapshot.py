@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from reconciler.canonical import canonical, sha256_digest
+from tests.integration.cli_registry.conftest import dataset
+from tests.integration.cli_registry.conftest import repository as registry_repository
 from tests.integration.gitops.changes import check_golden, lose_human_110, serving_alone, step_forward
 from tests.integration.gitops.conftest import Repository
 from tests.integration.sarif_shape import check_sarif
@@ -17,6 +20,7 @@ def repository(repository: Repository) -> Repository:
     return serving_alone(repository)
 
 
+__all__ = ["registry_repository"]
 TAKEN, LATER = "1770000000", "1770012345"
 Document = dict[str, Any]
 
@@ -41,8 +45,38 @@ def test_plan_from_a_snapshot_has_the_intent_of_the_plan_from_the_stores(publish
     plan = published.ok("plan", "--live", "live.json", "--output", "json", SOURCE_DATE_EPOCH=LATER).document
     assert plan["intent"] == seen["intent"]
     assert plan["resource_changes"] == seen["resource_changes"]
+    assert plan["contents"] == seen["contents"] != []
     assert (plan["advisory"]["time"], plan["advisory"]["age"]) == (1770000000, 12345)
     assert seen["advisory"] is None
+
+
+def test_plan_of_a_registry_from_a_snapshot_looks_into_the_manifests_of_the_commit(
+    registry_repository: Repository,
+) -> None:
+    repository = registry_repository
+    document = repository.root / "desired/datasets/mainnet.yaml"
+    document.write_text(dataset("versions:\n  1.0.0: {manifest: manifests/one.json}\n"))
+    repository.commit("One version")
+    repository.ok("apply", "--yes")
+    document.write_text(document.read_text() + "  1.1.0: {manifest: manifests/two.json}\n")
+    repository.commit("Another version")
+    seen = repository.ok("plan", "--output", "json").document
+    taken(repository)
+    plan = repository.ok("plan", "--live", "live.json", "--output", "json").document
+    assert plan["contents"] == seen["contents"]
+    assert [item["differences"] for item in plan["contents"]] == [["n: 1 became 2"]]
+    assert plan["intent"] == seen["intent"]
+
+
+def test_content_that_the_snapshot_does_not_hold_is_said(published: Repository) -> None:
+    step_forward(published)
+    taken(published)
+    document = json.loads((published.root / "live.json").read_bytes())
+    document["stores"][0]["contents"] = []
+    put(published, document)
+    plan = published.ok("plan", "--live", "live.json", "--output", "json").document
+    assert [p["code"] for p in plan["contents"][0]["problems"]] == ["E_SNAPSHOT_ONLY"]
+    assert plan["contents"][0]["facts"][0] == {"name": "genes", "before": None, "after": 37}
 
 
 def test_plan_from_a_snapshot_opens_no_store_and_makes_none(applied: Repository) -> None:
@@ -142,6 +176,7 @@ MADE_UP: Document = {
             "depth": "manifests",
             "observed": [],
             "inventory": [],
+            "contents": [],
         }
     ],
 }

@@ -274,7 +274,8 @@ def test_stale_plan_names_each_difference() -> None:
 def test_stale_plan_whose_steps_are_equal_says_what_else_can_differ() -> None:
     with pytest.raises(Stale) as refused:
         check_same(read_saved(saved(plan_of()), where=""), plan_of(policy=OTHER))
-    assert refused.value.problems[0].message == "the policy, the stores or what is adopted differ"
+    (problem,) = refused.value.problems
+    assert problem.message == "another policy would judge it than the one under which it was reviewed"
 
 
 def test_step_names_of_an_edited_plan_are_escaped() -> None:

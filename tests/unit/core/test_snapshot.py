@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.canonical import canonical, sha256_digest
+from reconciler.contents import Content
 from reconciler.errors import InvalidInput, Problem
 from reconciler.ledger import Inventory
 from reconciler.model import Address, Depth, Observed, Place, StoreConfig, public_settings
@@ -31,6 +32,7 @@ WHOLE = Snapshot(
                 Observed(dataset(111), PUBLISHED),
             ),
             inventory=Inventory({dataset(): LISTED, dataset(111): {}}),
+            contents=(Content(address=dataset(111), facts={"genes": 3, "schema": "1"}, document={"a": [1]}),),
         ),
     ),
 )
@@ -91,6 +93,12 @@ ENTRY = [str(dataset()), {"entry": "listed"}, []]
         {"observed": [[str(dataset()), {}, [{"code": "E_X"}]]]},
         {"inventory": [[str(dataset()), {}], [str(dataset()), {}]]},
         {"inventory": [[str(dataset(111)), {}], [str(dataset()), {}]]},
+        {"contents": [[str(dataset()), {"genes": 1.5}, None]]},
+        {"contents": [[str(dataset()), {"genes\u202e": 1}, None]]},
+        {"contents": [[str(dataset()), {}, "x" * 70_000]]},
+        {"contents": [[str(dataset()), {str(n): n for n in range(21)}, None]]},
+        {"contents": [[str(dataset()), {}, None], [str(dataset()), {}, None]]},
+        {"contents": [[str(dataset(n)), {}, None] for n in range(1000, 2001)]},
         {"depth": "none"},
         {"hook": "rm -rf /"},
     ],

@@ -1,0 +1,87 @@
+"""The cases of this repository's own rules pass, and a case that expects something else fails."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration.documents import ROOT
+from tests.integration.gitops.conftest import Repository, applied, published, repository
+from tests.integration.test_schemas import check
+
+__all__ = ["applied", "published", "repository"]
+CASES = ROOT / "tests/policy"
+
+
+def test_every_case_of_this_repository_passes(repository: Repository) -> None:
+    document = repository.ok("policy", "test", str(CASES), "--output", "json").document
+    check(document)
+    names = sorted(file.parent.name for file in CASES.rglob("case.yaml"))
+    assert [(case["name"], case["passed"]) for case in document["cases"]] == [(name, True) for name in names]
+    assert not (CASES / "ordinary-release/var").exists()
+
+
+def test_a_case_that_finds_something_else_fails_and_says_what(repository: Repository, tmp_path: Path) -> None:
+    shutil.copytree(CASES / "latest-lowered", tmp_path / "cases/lowered")
+    case = tmp_path / "cases/lowered/case.yaml"
+    case.write_text(case.read_text().replace("severity: deny", "severity: warn"))
+    ran = repository.run("policy", "test", str(tmp_path / "cases"))
+    assert ran.code == 4
+    assert ran.out.splitlines() == [
+        "FAILED lowered",
+        "    missing     warn latest-monotonic serving/alias/latest",
+        "    unexpected  deny latest-monotonic serving/alias/latest",
+        "0 of 1 passed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("kind: PolicyCase", "kind: Case", "E_PATTERN"),
+        ("now: 2026-06-01T12", "now: 2026-06-31T12", "E_PATTERN"),
+        ("live:", "life: []\nlive:", "E_UNKNOWN_FIELD"),
+        ("address: serving/alias/latest", "address: serving", "E_PATTERN"),
+    ],
+)
+def test_a_case_that_is_misspelt_is_refused(
+    repository: Repository, tmp_path: Path, old: str, new: str, error: str
+) -> None:
+    shutil.copytree(CASES / "latest-lowered", tmp_path / "cases/lowered")
+    case = tmp_path / "cases/lowered/case.yaml"
+    case.write_text(case.read_text().replace(old, new))
+    ran = repository.run("policy", "test", str(tmp_path / "cases"))
+    assert (ran.code, ran.error) == (3, error)
+    assert "lowered/case.yaml:" in ran.err
+
+
+def test_a_directory_without_cases_is_no_test_that_passed(repository: Repository, tmp_path: Path) -> None:
+    ran = repository.run("policy", "test", str(tmp_path))
+    assert (ran.code, ran.error) == (3, "E_FILE")
+
+
+def test_a_rule_is_explained_without_a_store(repository: Repository) -> None:
+    document = repository.ok("policy", "explain", "tag-immutable", "--output", "json").document
+    check(document)
+    assert [(rule["rule"], rule["fixed"]) for rule in document["rules"]] == [("tag-immutable", True)]
+    assert not (repository.root / "var").exists()
+
+
+def test_a_finding_is_explained_by_its_rule_and_its_line(applied: Repository) -> None:
+    applied.edit("desired/catalogs/human.yaml", "latest: 111", "latest: 110")
+    applied.commit("Move latest back")
+    for what in ("serving/alias/latest", "latest-monotonic:serving/alias/latest"):
+        document = applied.ok("policy", "explain", what, "--output", "json").document
+        check(document)
+        (finding,) = document["findings"]
+        assert (finding["rule"], finding["path"]) == ("latest-monotonic", "desired/catalogs/human.yaml")
+        assert [rule["rule"] for rule in document["rules"]] == ["latest-monotonic"]
+    nothing = applied.ok("policy", "explain", "serving/dataset/110/homo_sapiens/GRCh38").out
+    assert nothing.strip().endswith("no rule has anything to say about it")
+
+
+def test_what_is_neither_a_rule_nor_an_address_is_refused(repository: Repository) -> None:
+    ran = repository.run("policy", "explain", "tag-imutable")
+    assert (ran.code, ran.error) == (3, "E_RULE_UNKNOWN")
