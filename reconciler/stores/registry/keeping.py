@@ -1,10 +1,10 @@
 """What of a registry a backup holds, and taking it back into an empty one.
 
 Durable are the bytes of every registered manifest, the rows of manifests, links, tags, retired versions
-and tombstones, and the ledger. Rows are kept as documents that do not say which engine they come from: those of a dataset
-together, those of manifests by the first two digits of their hash. So a backup of PostgreSQL comes back
-in SQLite as well, and what no write touched is kept once. `latest` is a row with times of its own; after a
-restore it is derived again in the same transaction, and must be what came back.
+and tombstones, and the ledger. Rows are kept as documents that do not say which engine they come from:
+those of a dataset together, those of manifests by the first two digits of their hash. So a backup of
+PostgreSQL comes back in SQLite as well, and what no write touched is kept once. `latest` is a row with times
+of its own; after a restore it is derived again in the same transaction, and must be what came back.
 
 Rows and ledger are read in one transaction and written in one; before it only objects are there, and
 nothing names them. Disposable are objects that no row names.
