@@ -223,7 +223,9 @@ def public_location(location: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-_NOT_IDENTITY: Final = frozenset({"create", "credentials", "region", "allowPrivate"})
+_NOT_IDENTITY: Final = frozenset(
+    {"create", "credentials", "region", "allowPrivate", "plc", "ledger", "pointsPerHour", "pointsPerDay"}
+)
 """Settings that say how a live system is reached or made, not which one it is."""
 
 

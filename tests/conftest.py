@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.servers.pds import PdsServer, running
 
 pytest.register_assert_rewrite("reconciler.testing.contract_basics", "reconciler.testing.contract_faults")
 
 # How long an example takes depends on the machine and on what else it does; no test asserts a time.
 settings.register_profile("reconciler", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reconciler")
+
+
+@pytest.fixture(scope="session")
+def pds() -> Iterator[PdsServer]:
+    """A PDS of this test run; its rate limits are off."""
+    with running() as server:
+        yield server

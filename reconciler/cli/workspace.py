@@ -24,7 +24,7 @@ from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, evaluate, policy_digest
-from reconciler.stores.port import Store, Surroundings, adapter
+from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -97,7 +97,7 @@ class Workspace:
         """
         root, tree = open_tree(args, console, ref=ref)
         desired = load_desired(tree, args)
-        names = args.store or sorted(desired.stores)
+        names = args.store or sorted(name for name, at in desired.stores.items() if at.kind in ADAPTERS)
         for name in names:
             if name not in desired.stores:
                 raise InvalidInput.of(
@@ -295,7 +295,7 @@ def _located(config: StoreConfig) -> StoreConfig:
     """Fill in the settings that name an environment variable; credentials are left to the adapter."""
     settings: dict[str, Any] = {}
     for name, value in config.settings.items():
-        if isinstance(value, Mapping) and "env" in value:
+        if isinstance(value, Mapping) and "env" in value and name != "credentials":
             variable = value["env"]
             if not os.environ.get(variable):
                 raise InvalidInput.of(

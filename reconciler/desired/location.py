@@ -93,6 +93,20 @@ def database_problem(text: str) -> Problem | None:
 
 def objects_problem(text: str) -> Problem | None:
     """What is wrong with where a registry keeps its manifests' bytes, or None."""
+    return _directory_or_bucket_problem(text, "a registry's manifests are kept in", "file:var/manifests")
+
+
+def ledger_problem(text: str) -> Problem | None:
+    """What is wrong with where the ledger of a remote account is kept, or None."""
+    return _directory_or_bucket_problem(text, "the ledger of an account is kept in", "file:var/public")
+
+
+def bucket_problem(text: str) -> Problem | None:
+    """What is wrong with where copies of data go, or None."""
+    return _directory_or_bucket_problem(text, "copies of data go to", "s3://datasets/public")
+
+
+def _directory_or_bucket_problem(text: str, what: str, example: str) -> Problem | None:
     secret = _secret_problem(text)
     if secret:
         return secret
@@ -103,9 +117,9 @@ def objects_problem(text: str) -> Problem | None:
     if name != "s3":
         return Problem(
             code="E_URL_SCHEME",
-            message="a registry's manifests are kept in file:PATH or s3://BUCKET/PREFIX",
+            message=f"{what} file:PATH or s3://BUCKET/PREFIX",
             got=text,
-            fix="for example file:var/manifests",
+            fix=f"for example {example}",
         )
     if not _BUCKET.fullmatch(rest) or any(
         part in {"", ".", ".."} for part in rest[2:].rstrip("/").split("/")
@@ -115,6 +129,21 @@ def objects_problem(text: str) -> Problem | None:
             message="an S3 location names a bucket, and perhaps a prefix",
             got=text,
             fix="write s3://BUCKET/PREFIX",
+        )
+    return None
+
+
+def index_problem(text: str) -> Problem | None:
+    """What is wrong with the path of a local index, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if _SCHEME.fullmatch(text) or "\\" in text or not text.strip("/") or text.endswith("/"):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="a local index is one file",
+            got=text,
+            fix="write its path, for example var/index.db",
         )
     return None
 

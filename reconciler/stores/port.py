@@ -79,6 +79,7 @@ class Surroundings:
         lock_timeout: seconds to wait for another writer.
         progress: told what takes long.
         blobs: gives the bytes of sources that are files of the planned commit.
+        records: the records that sources name by their CID, as canonical DAG-CBOR without `createdAt`.
         variables: the environment's variables, for credentials that no document may hold.
     """
 
@@ -87,6 +88,7 @@ class Surroundings:
     lock_timeout: float = 60.0
     progress: Progress = lambda _line: None
     blobs: Blobs = _no_commit
+    records: Mapping[str, bytes] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -182,6 +184,7 @@ class Adapter(Protocol):
 
 
 ADAPTERS: Mapping[str, str] = {
+    "atproto": "reconciler.stores.atproto.store",
     "memory": "reconciler.stores.memory",
     "registry": "reconciler.stores.registry.store",
     "serving": "reconciler.stores.serving.store",
