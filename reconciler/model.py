@@ -260,6 +260,52 @@ class Meta:
     ticket: str = ""
 
 
+class Shard(NamedTuple):
+    """One file of a dataset's data, or a pattern of several; `sha256` is bare hex, empty if not known."""
+
+    url: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a promoted version comes from.
+
+    Either an entry of an index, pinned by its CID; or a schema file of the commit and the shards, perhaps
+    with the revision of a registry that they belong to (`registry` names the store if there are several).
+    """
+
+    index: str = ""
+    entry: str = ""
+    cid: str = ""
+    registry: str = ""
+    revision: str = ""
+    schema: str = ""
+    urls: tuple[Shard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The wish for one version of a dataset in an account's repository.
+
+    Which records it means follows from the account and the source, so it becomes declarations only when
+    the stores are open. Without an origin the version is withdrawn, and `reason` is its tombstone. Its data
+    stays where it is unless `copy_to` names a store.
+    """
+
+    store: str
+    name: str
+    version: str
+    place: Place
+    origin: Origin | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    copy_to: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    license: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """The state wanted at one commit: stores, and declarations sorted by address.
@@ -267,6 +313,7 @@ class Desired:
     `scopes` names each managed (store, kind) together with the number of entries its documents list,
     so that an emptied document is seen; `authoritative` names the stores in which everything is ours;
     `committed` are the sources that are files of the commit, read from it and not from the disk.
+    `promotions` become declarations when the stores that they name are open.
     """
 
     commit: str
@@ -279,6 +326,7 @@ class Desired:
     metas: Mapping[str, Meta] = field(default_factory=dict)
     governance: Mapping[str, bytes] = field(default_factory=dict)
     committed: frozenset[str] = frozenset()
+    promotions: tuple[Promotion, ...] = ()
 
     def of_store(self, store: str) -> tuple[Declaration, ...]:
         """The declarations of one store, in address order."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
-from reconciler.model import Address, Declaration, Meta, Place, StoreConfig
+from reconciler.model import Address, Declaration, Meta, Place, Promotion, StoreConfig
 
 
 class Use(NamedTuple):
@@ -63,8 +63,9 @@ class Draft:
     """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it.
 
     `unread` counts the files that could not become part of it. `pins` and `assertions` are what `Dataset`
-    documents want; they become declarations when the manifest files are read. `committed` are the sources
-    that are files of this very commit.
+    documents want; they become declarations when the manifest files are read. `promotions` are the versions
+    of `Promotion` documents by store, name and version, `schema_files` the files that they name. `committed`
+    are the sources that are files of this very commit.
     """
 
     stores: dict[str, StoreConfig] = field(default_factory=dict)
@@ -77,6 +78,8 @@ class Draft:
     pins: list[Pin] = field(default_factory=list)
     assertions: list[Assertion] = field(default_factory=list)
     explicit_links: dict[Address, Declaration] = field(default_factory=dict)
+    promotions: dict[tuple[str, str, str], Promotion] = field(default_factory=dict)
+    schema_files: dict[str, Place] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     unread: int = 0

@@ -22,6 +22,7 @@ from reconciler.desired.catalog import add_catalog, add_removed_catalog, check_c
 from reconciler.desired.dataset import add_dataset, add_removed_dataset, check_datasets, declare_datasets
 from reconciler.desired.draft import Draft
 from reconciler.desired.location import relative_path_problem
+from reconciler.desired.promotion import add_promotion, add_removed_promotion, check_promotions
 from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree, TreeEntry, TreeLimits, directory_path
@@ -43,13 +44,18 @@ def _add_removed(document: Document, draft: Draft) -> None:
     draft.note(problem, document, ("document",))
     if problem is None:
         draft.gone.append((gone, Place(document.path, *document.place(("document",)))))
-    add = add_removed_dataset if document.root["was"] == "Dataset" else add_removed_catalog
-    add(document, draft)
+    _REMOVED[document.root["was"]](document, draft)
 
 
+_REMOVED: Final[dict[str, Callable[[Document, Draft], None]]] = {
+    "Catalog": add_removed_catalog,
+    "Dataset": add_removed_dataset,
+    "Promotion": add_removed_promotion,
+}
 _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
     "Catalog": add_catalog,
     "Dataset": add_dataset,
+    "Promotion": add_promotion,
     "Removed": _add_removed,
     "Stores": add_stores,
 }
@@ -104,6 +110,7 @@ def load(
         metas=MappingProxyType(draft.metas),
         governance=MappingProxyType(governance),
         committed=frozenset(draft.committed),
+        promotions=tuple(draft.promotions[key] for key in sorted(draft.promotions)),
     )
 
 
@@ -113,6 +120,7 @@ def _check_together(draft: Draft, tree: Tree) -> None:
     declare_datasets(draft, tree)
     check_catalogs(draft)
     check_datasets(draft)
+    check_promotions(draft, tree)
     _check_gone(draft, tree)
     _check_sources(draft, tree)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from reconciler.desired.dataset import dataset_name_problem
 from reconciler.desired.location import redacted
+from reconciler.desired.promotion import promoted_name_problem
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import dataset_id_problem, digest_problem
@@ -30,6 +31,7 @@ API_VERSION: Final = "reconciler/v1"
 KINDS: Final[Mapping[str, str]] = {
     "Catalog": "catalog.json",
     "Dataset": "dataset.json",
+    "Promotion": "promotion.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
 }
@@ -53,6 +55,7 @@ _GRAMMARS: Final[Mapping[str, Callable[[str], Problem | None]]] = {
     "namespace": lambda text: dataset_name_problem(text, "name"),
     "name": lambda text: dataset_name_problem("_", text),
     "latest": _latest_problem,
+    "promoted-name": promoted_name_problem,
 }
 
 
