@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
 
 
 def _records(workspace: Workspace, config: StoreConfig, address: Address | None) -> list[Record]:
-    records = workspace.opened(config).store.history()
+    records = workspace.by_hand(config).store.history()
     return [record for record in records if address is None or _touches(record, address)]
 
 

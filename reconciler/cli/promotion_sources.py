@@ -8,7 +8,7 @@ change; else from the registry as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ class PromotionSources:
     """The sources that the promotions of one desired state name, opened as they are needed."""
 
     desired: Desired
-    stores: Mapping[str, StoreConfig]
+    locate: Callable[[StoreConfig], StoreConfig]
     surroundings: Surroundings
     stack: ExitStack
     _indexes: dict[str, AtdataIndex] = field(default_factory=dict)
@@ -115,12 +115,12 @@ class PromotionSources:
         return self._indexes[name]
 
     def _config(self, name: str, kind: str) -> StoreConfig:
-        config = self.stores.get(name)
+        config = self.desired.stores.get(name)
         if config is None:
             raise InvalidInput.of("E_STORE_UNKNOWN", "no such store is declared", got=name)
         if config.kind != kind:
             raise InvalidInput.of("E_STORE_KIND", f"this must be a store of kind {kind}", got=name)
-        return config
+        return self.locate(config)
 
     def _read_schemas(self, promotions: Sequence[Promotion], problems: list[Problem]) -> None:
         """Read the schema files of the commit, each once."""
@@ -152,7 +152,7 @@ class PromotionSources:
         return {"dataset": str(reference), "manifest": str(manifest)}
 
     def _only_registry(self, revision: str) -> str:
-        names = sorted(name for name, config in self.stores.items() if config.kind == _REGISTRY)
+        names = sorted(name for name, config in self.desired.stores.items() if config.kind == _REGISTRY)
         if len(names) != 1:
             raise InvalidInput.of(
                 "E_STORE_UNKNOWN",

@@ -26,16 +26,17 @@ from reconciler.stores.atproto.resolution import (
 )
 from reconciler.stores.atproto.shards import public_problem
 from reconciler.stores.atproto.store import AtprotoStore
+from reconciler.stores.port import Store
 
 
 def resolve_promotions(
-    desired: Desired, store: AtprotoStore, sources: PromotionSources, records: dict[str, bytes]
+    desired: Desired, opened: Store, sources: PromotionSources, records: dict[str, bytes]
 ) -> Desired:
     """The desired state with what its promotions to one account declare.
 
     Args:
         desired: as it was loaded.
-        store: the account, open.
+        opened: the account, open.
         sources: where the promotions come from.
         records: gets the bytes of the records by CID.
 
@@ -43,9 +44,8 @@ def resolve_promotions(
         InvalidInput: everything that is wrong with the promotions.
         Unavailable, Corrupt: the account or a source cannot be read.
     """
+    store = account(opened)
     promotions = [one for one in desired.promotions if one.store == store.config.name]
-    if not promotions:
-        return desired
     found = resolution(promotions, store, sources)
     records.update(found.records)
     declarations = sorted((*desired.declarations, *found.declarations.values()), key=lambda one: one.address)
@@ -55,9 +55,18 @@ def resolve_promotions(
     )
 
 
-def resolution(
-    promotions: list[Promotion], store: AtprotoStore, sources: PromotionSources
-) -> Resolution:
+def account(store: Store) -> AtprotoStore:
+    """The store as an account.
+
+    Raises:
+        InvalidInput: E_STORE_KIND.
+    """
+    if isinstance(store, AtprotoStore):
+        return store
+    raise InvalidInput.of("E_STORE_KIND", "this must be a store of kind atproto", got=store.config.kind)
+
+
+def resolution(promotions: list[Promotion], store: AtprotoStore, sources: PromotionSources) -> Resolution:
     """What promotions to one account declare, every problem reported together."""
     problems: list[Problem] = []
     read: list[tuple[Promotion, Source | None]] = []

@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +29,7 @@ from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
+    from reconciler.cli.promotion_sources import PromotionSources
     from reconciler.desired.tree import Tree
 
 GOVERNANCE = (
@@ -76,7 +78,7 @@ class Opened:
             )
 
 
-@dataclass(slots=True)
+@dataclass
 class Workspace:
     """The desired state of one commit and the stores that the command selected."""
 
@@ -87,6 +89,7 @@ class Workspace:
     lock_timeout: float
     progress: Console
     _stack: ExitStack = field(default_factory=ExitStack)
+    _records: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def open(cls, args: Namespace, console: Console, *, ref: str | None = None) -> Workspace:
@@ -97,7 +100,7 @@ class Workspace:
         """
         root, tree = open_tree(args, console, ref=ref)
         desired = load_desired(tree, args)
-        names = args.store or sorted(name for name, at in desired.stores.items() if at.kind in ADAPTERS)
+        names = args.store or _in_order(desired)
         for name in names:
             if name not in desired.stores:
                 raise InvalidInput.of(
@@ -117,11 +120,32 @@ class Workspace:
         self._stack.close()
 
     def opened(self, config: StoreConfig) -> Opened:
-        """Open one store and fold its ledger."""
+        """Open one store, fold its ledger, and declare what is promoted to it.
+
+        Raises:
+            InvalidInput: everything that is wrong with the promotions.
+            Unavailable: a source of the promotions cannot be read.
+        """
+        one = self.by_hand(config)
+        if any(promotion.store == config.name for promotion in self.desired.promotions):
+            from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - only accounts need it
+
+            self.desired = resolve_promotions(self.desired, one.store, self.sources, self._records)
+        return one
+
+    def by_hand(self, config: StoreConfig) -> Opened:
+        """Open one store and fold its ledger; what git promotes to it is not looked at."""
         kind = adapter(config.kind)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
         return refreshed(store, kind.SHAPE)
+
+    @cached_property
+    def sources(self) -> PromotionSources:
+        """Where promotions come from; each is opened when it is needed."""
+        from reconciler.cli.promotion_sources import PromotionSources  # noqa: PLC0415 - as above
+
+        return PromotionSources(self.desired, _located, self.surroundings, self._stack)
 
     @property
     def surroundings(self) -> Surroundings:
@@ -132,6 +156,7 @@ class Workspace:
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
             blobs=self._blobs,
+            records=self._records,
             variables=os.environ,
         )
 
@@ -215,6 +240,12 @@ class Workspace:
             policy=plan.policy,
             command=command,
         )
+
+
+def _in_order(desired: Desired) -> list[str]:
+    """The stores that hold something, by name; accounts last, because their records refer to the others."""
+    stores = [config for config in desired.stores.values() if config.kind in ADAPTERS]
+    return [one.name for one in sorted(stores, key=lambda one: (one.kind == "atproto", one.name))]
 
 
 def refreshed(store: Store, shape: Shape) -> Opened:

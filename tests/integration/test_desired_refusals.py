@@ -87,7 +87,7 @@ def test_nothing_is_called_missing_while_a_document_cannot_be_read(repository: R
         ("apiVersion: reconciler/v1\nkind: Catalogue\n", 'fix: did you mean "Catalog"?'),
         (
             "apiVersion: reconciler/v1\nkind: Policy\n",
-            "E_KIND desired/x.yaml:2:7: the kinds are Catalog, Dataset, Removed, Stores",
+            "E_KIND desired/x.yaml:2:7: the kinds are Catalog, Dataset, Promotion, Removed, Stores",
         ),
         ("apiVersion: reconciler/v1\nkind: [Catalog]\n", "E_KIND desired/x.yaml:2:7: "),
         (

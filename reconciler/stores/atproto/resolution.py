@@ -172,7 +172,10 @@ def _schema(promotion: Promotion, record: Record, publisher: Publisher, found: R
     address = Address(promotion.store, SCHEMA, own)
     meaning = schema_meaning(record)
     known = publisher.schemas.get((name, version), ())
-    same = next((one for one in sorted(known, key=lambda one: (one.key != own, one.key)) if one.meaning == meaning), None)
+    same = next(
+        (one for one in sorted(known, key=lambda one: (one.key != own, one.key)) if one.meaning == meaning),
+        None,
+    )
     first = found.meanings.setdefault((name, version), (meaning, promotion))
     if (known and same is None) or first[0] != meaning:
         where = "the account" if known else str(first[1].place)
