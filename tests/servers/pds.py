@@ -10,6 +10,7 @@ Nothing here skips: where no server can be started, the test that needs one fail
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import hashlib
 import json
@@ -33,6 +34,9 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _NUMBERS = count(1)
 
 PASSWORD = "canary-of-a-password"  # noqa: S105 - of no account but these
+
+_ADMIN = hashlib.sha256(b"for tests only: admin").hexdigest()
+_ADMINISTRATOR = f"Basic {base64.b64encode(f'admin:{_ADMIN}'.encode()).decode()}"
 
 
 def node() -> Path:
@@ -79,10 +83,11 @@ def _install(half: Path, place: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account of a PDS."""
+    """An account of a PDS, with the session string of its first login."""
 
     handle: str
     did: str
+    session: str = field(repr=False)
     password: str = PASSWORD
 
 
@@ -164,7 +169,17 @@ class PdsServer:
             "com.atproto.server.createAccount",
             {"handle": handle, "email": f"{handle}@example.org", "password": PASSWORD},
         )
-        return Account(handle, made["did"])
+        session = ":::".join((handle, made["did"], made["accessJwt"], made["refreshJwt"]))
+        return Account(handle, made["did"], session)
+
+    def take_down(self, account: Account, *, applied: bool) -> None:
+        """Take an account down as the server's administrator, or bring it back."""
+        subject = {"$type": "com.atproto.admin.defs#repoRef", "did": account.did}
+        self.call(
+            "com.atproto.admin.updateSubjectStatus",
+            {"subject": subject, "takedown": {"applied": applied}},
+            authorization=_ADMINISTRATOR,
+        )
 
     def session(self, account: Account) -> str:
         """A token that may write into the account's repository."""
@@ -196,7 +211,12 @@ class PdsServer:
             cursor = f"&cursor={page['cursor']}"
 
     def call(
-        self, method: str, body: Mapping[str, object] | None = None, *, token: str | None = None
+        self,
+        method: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        token: str | None = None,
+        authorization: str = "",
     ) -> dict[str, Any]:
         """One XRPC call: a query, or a procedure where there is a body.
 
@@ -204,8 +224,8 @@ class PdsServer:
             AssertionError: the server refuses it.
         """
         headers = {"content-type": "application/json"} if body is not None else {}
-        if token is not None:
-            headers["authorization"] = f"Bearer {token}"
+        if token is not None or authorization:
+            headers["authorization"] = authorization or f"Bearer {token}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/xrpc/{method}", data, headers)  # noqa: S310 - our own server
         try:

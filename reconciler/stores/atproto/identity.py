@@ -82,6 +82,8 @@ def _asked(handle: str, server: Xrpc, where: str) -> str:
         if refused.status == 400:
             raise _unknown("the server does not know this handle", handle, where) from refused
         raise refused.unavailable(where) from refused
+    finally:
+        server.close()
     return _checked(did, handle, where)
 
 

@@ -14,7 +14,7 @@ Reading needs no credentials and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -42,6 +42,9 @@ _PREFIX: Final = "science.alt.dataset."
 _TRIES: Final = 5
 _COMMIT = "com.atproto.sync.getLatestCommit"
 _REPO = "com.atproto.sync.getRepo"
+_RECORD = "com.atproto.sync.getRecord"
+_ONE_BY_ONE: Final = 16
+"""More records than this are looked at by fetching everything."""
 
 
 class Head(NamedTuple):
@@ -153,6 +156,38 @@ class Repository:
             path=self.did,
             fix="ask who runs the server",
         )
+
+    def read_anew(self) -> Reading:
+        """As `read`, but nothing that was read before is believed: every byte is fetched.
+
+        Raises:
+            Unavailable, Corrupt: as `read`.
+        """
+        self._known = None
+        return self.read()
+
+    def broken(self, keys: Iterable[Key]) -> set[Key]:
+        """Of some records, those whose bytes the server does not have any more as they were read.
+
+        Raises:
+            Unavailable: the server cannot be asked.
+        """
+        known = self._known
+        wanted = sorted(keys)
+        if len(wanted) > _ONE_BY_ONE:
+            reading = self.read_anew()
+            return {key for key in wanted if key not in reading.records or reading.records[key].problems}
+        return {key for key in wanted if known is None or not self._stands(key, known.cids.get(key, b""))}
+
+    def _stands(self, key: Key, cid: bytes) -> bool:
+        collection = COLLECTIONS[key.kind]
+        try:
+            data = self._xrpc.download(
+                _RECORD, limit=REPOSITORY_LIMIT, did=self.did, collection=collection, rkey=key.key
+            )
+            return is_named_by(cid, read_car(data).blocks.get(cid, b""))
+        except (Refused, Malformed):
+            return False
 
     def kept(self) -> bytes:
         """The reading as a CAR file, to begin with another time; empty if nothing was read."""

@@ -10,19 +10,29 @@ since the last reading. Every record of our three collections is observed, whoev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
-from reconciler.model import Address, Observed, Selection, StoreConfig
-from reconciler.stores.atproto.connection import Connection, parse_origin
+from reconciler.ledger import Record, Run
+from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.stores.atproto import transaction
+from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
+from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
+from reconciler.stores.atproto.journal import Held, open_journal
 from reconciler.stores.atproto.keys import SCHEMA
+from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.order import CONTENT, NAME, SHAPE, VERSION
+from reconciler.stores.atproto.preconditions import check_form
 from reconciler.stores.atproto.repository import Reading, Repository
-from reconciler.stores.atproto.xrpc import Pause, Secrets, Xrpc
+from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc
 from reconciler.stores.port import Capabilities, Surroundings
+
+POINTS_PER_DAY: Final = 35_000
+POINTS_PER_HOUR: Final = 5_000
+"""What public servers let an account spend on writes."""
 
 __all__ = ["SHAPE", "AtprotoStore", "KnownSchema", "open_store"]
 
@@ -51,20 +61,27 @@ def open_store(config: StoreConfig, surroundings: Surroundings, *, pause: Pause 
 class AtprotoStore:
     """One account's repository (see `reconciler.stores.port.Store`)."""
 
-    capabilities = Capabilities(
-        serialises_writers=True, atomic_units=False, deletes_content=True, survives_reopen=True
-    )
-
     def __init__(self, config: StoreConfig, surroundings: Surroundings, pause: Pause) -> None:
         self.config = config
         self._surroundings = surroundings
         self._pause = pause
         self._secrets = Secrets()
+        self._journal = open_journal(config, surroundings)
         self._where = str(config.place)
         self._private = config.settings.get("allowPrivate") in {True, "true"}
         service = config.settings.get("service")
         if service is not None:
             parse_origin(str(service), where=self._where, private=self._private)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What an account can do; writers wait for each other where the ledger has a lock."""
+        return Capabilities(
+            serialises_writers=self._journal.serialises_writers,
+            atomic_units=False,
+            deletes_content=True,
+            survives_reopen=True,
+        )
 
     @cached_property
     def account(self) -> Account:
@@ -95,7 +112,11 @@ class AtprotoStore:
 
     @cached_property
     def _repository(self) -> Repository:
-        return Repository(self._xrpc, self.did)
+        repository = Repository(self._xrpc, self.did)
+        kept = self._journal.kept()
+        if kept:
+            repository.begin_with(kept)
+        return repository
 
     def _connect(self, service: str, where: str) -> Xrpc:
         origin = parse_origin(service, where=where, private=self._private)
@@ -119,8 +140,9 @@ class AtprotoStore:
         return known_schemas(self.reading())
 
     def revision(self) -> str:
-        """The newest commit, as one digest."""
-        return sha256_digest(self._repository.head().cid.encode("ascii"))
+        """The newest commit and the ledger's newest document, as one digest."""
+        text = f"{self._repository.head().cid} {self._journal.head()}"
+        return sha256_digest(text.encode("ascii"))
 
     def snapshot(self, selection: Selection) -> Iterator[Observed]:
         """What is selected, sorted by address, as of one commit.
@@ -130,15 +152,117 @@ class AtprotoStore:
             Corrupt: E_REPOSITORY.
         """
         name, wanted = self.config.name, selection.addresses
-        for (kind, key), record in sorted(self.reading().records.items()):
+        reading = self._repository.read_anew() if selection.depth is Depth.DEEP else self.reading()
+        for (kind, key), record in sorted(reading.records.items()):
             address = Address(name, kind, key)
             if wanted is None or address in wanted:
                 yield Observed(address, record.slots, record.problems)
 
+    def history(self) -> Iterator[Record]:
+        """The ledger, oldest first, its chain checked.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN.
+        """
+        return self._journal.records()
+
+    def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
+        """Do the steps in order and record them (see the port).
+
+        Raises:
+            Conflict, Corrupt, Denied, InvalidInput, LimitExceeded, Unavailable: nothing was written.
+            OutcomeUnknown: an unfinished run could not be finished, or the intent may have been written.
+        """
+        if not steps and not run.adopted:
+            return ()
+        check_form(steps, self._surroundings.records, self.did)
+        if not self._journal.head():
+            # A refusal makes no ledger.
+            transaction.check(self._session(None), steps)
+        with self._journal.held(run.command or "commit") as held:
+            session = self._session(held)
+            self._finish(session)
+            end = held.ledger.end()
+            results = transaction.commit(session, end.next_seq, end.link, steps, run)
+        self._keep()
+        return results
+
+    def recover(self) -> tuple[StepResult, ...] | None:
+        """Finish the run that a killed process left open; None if there is none.
+
+        Raises:
+            OutcomeUnknown: its end is still not known.
+            Corrupt: E_DIVERGED; the run is closed with that.
+        """
+        if self._journal.open_record() is None:
+            return None
+        with self._journal.held("recover") as held:
+            return self._finish(self._session(held))
+
+    def upload(self, content: bytes, media_type: str) -> Data:
+        """Put a blob on the account's server; it stays only if a record refers to it soon.
+
+        Args:
+            content: its bytes.
+            media_type: what they are, such as application/x-tar.
+
+        Returns:
+            The reference that a record holds.
+
+        Raises:
+            InvalidInput: E_ENV, there are no credentials.
+            Unavailable: the server refuses it or cannot be asked; a blob may be put again at any time.
+        """
+        method = "com.atproto.repo.uploadBlob"
+        try:
+            answer = self._login.authorised(
+                lambda token: self._xrpc.procedure(method, content, token=token, content_type=media_type)
+            )
+        except Refused as refused:
+            raise refused.unavailable(self._where) from refused
+        except (NotSent, NoAnswer) as silent:
+            raise self._xrpc.silent(silent) from silent
+        try:
+            return from_json(answer["blob"])
+        except (KeyError, Malformed) as error:
+            raise self._xrpc.unusable("names no blob") from error
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection and the ledger."""
         if "_xrpc" in self.__dict__:
             self._xrpc.close()
+        self._journal.close()
+
+    @cached_property
+    def _login(self) -> Login:
+        variables = self._surroundings.variables
+        return Login(self.config, variables, did=self.did, xrpc=self._xrpc, secrets=self._secrets)
+
+    def _session(self, held: Held | None) -> transaction.Session:
+        most = int(self.config.settings.get("pointsPerDay", POINTS_PER_DAY))
+        return transaction.Session(
+            repository=self._repository,
+            xrpc=self._xrpc,
+            login=self._login,
+            contents=self._surroundings.records,
+            held=held,
+            pause=self._pause,
+            progress=self._surroundings.progress,
+            most=most,
+            reading=self.reading(),
+            where=self._where,
+        )
+
+    def _finish(self, session: transaction.Session) -> tuple[StepResult, ...] | None:
+        """Finish an open run under the lock."""
+        assert session.held is not None  # noqa: S101 - both callers hold it
+        record = session.held.ledger.end().open_record
+        return None if record is None else transaction.recover(session, record)
+
+    def _keep(self) -> None:
+        kept = self._repository.kept()
+        if kept:
+            self._journal.keep(kept)
 
 
 def known_schemas(reading: Reading) -> Mapping[tuple[str, str], KnownSchema]:
@@ -149,6 +273,3 @@ def known_schemas(reading: Reading) -> Mapping[tuple[str, str], KnownSchema]:
         if kind == SCHEMA and isinstance(name, str) and isinstance(version, str):
             found.setdefault((name, version), KnownSchema(key, str(record.slots[CONTENT])))
     return found
-
-
-_CACHE: Final = "repository.car"
