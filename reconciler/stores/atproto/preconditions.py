@@ -15,6 +15,7 @@ from reconciler.errors import Conflict, Denied, InvalidInput, LimitExceeded, Pro
 from reconciler.model import Address, Change, Step, Value
 from reconciler.stores.atproto.dagcbor import Record
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, KEY, LABEL, SCHEMA, record_key
+from reconciler.stores.atproto.lexicon import problems_of
 from reconciler.stores.atproto.order import (
     CONTENT,
     ENTRIES,
@@ -24,15 +25,14 @@ from reconciler.stores.atproto.order import (
     OF_SCHEMA,
     VERSION,
 )
-from reconciler.stores.atproto.repository import Key, Reading, slots_of
+from reconciler.stores.atproto.repository import CREATED, Key, Reading
 from reconciler.stores.atproto.writes import (
-    Contents,
+    Wishes,
     by_address,
-    content_bytes,
     content_change,
     live_slots,
     points_of,
-    record_of,
+    timestamp,
 )
 
 RECORD_LIMIT: Final = 900_000
@@ -49,7 +49,7 @@ _REFERENCE: Final = {ENTRY: (OF_SCHEMA, SCHEMA), LABEL: (NAMED_ENTRY, ENTRY)}
 _FIX: Final = "plan again"
 
 
-def check_form(steps: Sequence[Step], contents: Contents, did: str) -> None:
+def check_form(steps: Sequence[Step], wishes: Wishes) -> None:
     """Refuse steps that this store cannot do at once, and records that are not those that were planned.
 
     Raises:
@@ -67,7 +67,7 @@ def check_form(steps: Sequence[Step], contents: Contents, did: str) -> None:
             _check_slots(address, changes)
             change = content_change(changes)
             if change is not None and change.after is not None:
-                _check_record(step, change, changes, contents, did)
+                _check_record(step, change, changes, wishes)
 
 
 def _check_slots(address: Address, changes: Sequence[Change]) -> None:
@@ -82,11 +82,9 @@ def _check_slots(address: Address, changes: Sequence[Change]) -> None:
         )
 
 
-def _check_record(
-    step: Step, change: Change, changes: Sequence[Change], contents: Contents, did: str
-) -> None:
+def _check_record(step: Step, change: Change, changes: Sequence[Change], wishes: Wishes) -> None:
     address = change.address
-    content = content_bytes(step, change, contents)
+    content, record, slots = wishes.record(step, change)
     if len(content) > RECORD_LIMIT:
         raise InvalidInput.of(
             "E_RECORD_LIMIT",
@@ -95,7 +93,6 @@ def _check_record(
             got=str(len(content)),
             fix="name fewer shards, or smaller metadata",
         )
-    record = record_of(content, str(address))
     if record.get("$type") != COLLECTIONS[address.kind]:
         raise InvalidInput.of(
             "E_RECORD_CONTENT",
@@ -103,8 +100,10 @@ def _check_record(
             path=str(address),
             got=str(record.get("$type")),
         )
+    problems = problems_of({**record, CREATED: timestamp(0)}, where=str(address))
+    if problems:
+        raise InvalidInput(problems)
     _check_key(address, record)
-    slots = slots_of(did, address.kind, record)
     wrong = [c for c in changes if c.slot != ENTRIES and c.after is not None and slots.get(c.slot) != c.after]
     if wrong:
         raise InvalidInput.of(
@@ -202,8 +201,7 @@ def check_names(steps: Sequence[Step], reading: Reading) -> None:
 def check_references(
     steps: Sequence[Step],
     reading: Reading,
-    did: str,
-    contents: Contents,
+    wishes: Wishes,
     broken: Callable[[Iterable[Key]], set[Key]],
 ) -> None:
     """Follow the references that the run makes and breaks, step by step.
@@ -211,15 +209,14 @@ def check_references(
     Args:
         steps: the run.
         reading: what stands.
-        did: the account.
-        contents: the records that are wished.
+        wishes: the records that it writes.
         broken: of records that stand, those that the server cannot give any more.
 
     Raises:
         Denied: E_REFERENCE_MISSING or E_STILL_REFERRED.
     """
     intact = {key for key, stored in reading.records.items() if not stored.problems}
-    intact -= broken(_referred_to(steps, did, contents) & intact)
+    intact -= broken(_referred_to(steps, wishes) & intact)
     refers = {key: to for key, stored in reading.records.items() if (to := _referred(key.kind, stored.slots))}
     users: dict[Key, set[Key]] = {}
     for key, to in refers.items():
@@ -239,8 +236,7 @@ def check_references(
                 intact.discard(key)
                 withdrawn.append(key)
                 continue
-            record = record_of(content_bytes(step, change, contents), str(address))
-            to = _referred(key.kind, slots_of(did, key.kind, record))
+            to = _referred(key.kind, wishes.record(step, change).slots)
             if to is not None:
                 refers[key] = to
                 users.setdefault(to, set()).add(key)
@@ -251,7 +247,7 @@ def check_references(
         raise Denied(problems)
 
 
-def _referred_to(steps: Sequence[Step], did: str, contents: Contents) -> set[Key]:
+def _referred_to(steps: Sequence[Step], wishes: Wishes) -> set[Key]:
     """The records that the run refers to and does not write itself."""
     named: set[Key] = set()
     written: set[Key] = set()
@@ -261,8 +257,7 @@ def _referred_to(steps: Sequence[Step], did: str, contents: Contents) -> set[Key
                 key = Key(change.address.kind, change.address.key)
                 written.add(key)
                 if change.after is not None and key.kind in _REFERENCE:
-                    record = record_of(content_bytes(step, change, contents), str(change.address))
-                    to = _referred(key.kind, slots_of(did, key.kind, record))
+                    to = _referred(key.kind, wishes.record(step, change).slots)
                     if to is not None:
                         named.add(to)
     return named - written

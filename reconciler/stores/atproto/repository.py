@@ -112,6 +112,7 @@ class Repository:
         self.did = did
         self._xrpc = xrpc
         self._known: _Known | None = None
+        self._expected: dict[str, Stored] = {}
 
     def head(self) -> Head:
         """The newest commit, from one small request.
@@ -189,6 +190,12 @@ class Repository:
         except (Refused, Malformed):
             return False
 
+    def expect(self, reading: Reading, keys: Iterable[Key]) -> None:
+        """Remember what was just written, so that it is not decoded again when it is read back."""
+        self._expected |= {
+            reading.records[key].cid: reading.records[key] for key in keys if key in reading.records
+        }
+
     def kept(self) -> bytes:
         """The reading as a CAR file, to begin with another time; empty if nothing was read."""
         known = self._known
@@ -238,7 +245,11 @@ class Repository:
                 continue
             if cid not in blocks:
                 raise MissingBlock
-            records[key] = stored(self.did, key, cid, blocks[cid])
+            expected = self._expected.pop(cid_text(cid), None)
+            if expected is not None and is_named_by(cid, blocks[cid]):
+                records[key] = expected
+            else:
+                records[key] = stored(self.did, key, cid, blocks[cid])
         return _with_users(records)
 
     def _refused(self, refused: Refused) -> Unavailable:

@@ -10,9 +10,9 @@ since the last reading. Every record of our three collections is observed, whoev
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final
 
 from reconciler.canonical import sha256_digest
 from reconciler.ledger import Record, Run
@@ -22,11 +22,11 @@ from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, 
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
 from reconciler.stores.atproto.journal import Held, open_journal
-from reconciler.stores.atproto.keys import SCHEMA
 from reconciler.stores.atproto.login import Login
-from reconciler.stores.atproto.order import CONTENT, NAME, SHAPE, VERSION
+from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.preconditions import check_form
 from reconciler.stores.atproto.repository import Reading, Repository
+from reconciler.stores.atproto.writes import Wishes
 from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc
 from reconciler.stores.port import Capabilities, Surroundings
 
@@ -34,14 +34,7 @@ POINTS_PER_DAY: Final = 35_000
 POINTS_PER_HOUR: Final = 5_000
 """What public servers let an account spend on writes."""
 
-__all__ = ["SHAPE", "AtprotoStore", "KnownSchema", "open_store"]
-
-
-class KnownSchema(NamedTuple):
-    """A schema record that stands in the repository, whoever published it."""
-
-    key: str
-    content: str
+__all__ = ["SHAPE", "AtprotoStore", "open_store"]
 
 
 def open_store(config: StoreConfig, surroundings: Surroundings, *, pause: Pause = time.sleep) -> AtprotoStore:
@@ -132,13 +125,6 @@ class AtprotoStore:
         """
         return self._repository.read()
 
-    def known_schemas(self) -> Mapping[tuple[str, str], KnownSchema]:
-        """The schemas that stand in the repository by name and version.
-
-        Where several records have one name and version, the first by key is taken: all readers agree on it.
-        """
-        return known_schemas(self.reading())
-
     def revision(self) -> str:
         """The newest commit and the ledger's newest document, as one digest."""
         text = f"{self._repository.head().cid} {self._journal.head()}"
@@ -175,12 +161,13 @@ class AtprotoStore:
         """
         if not steps and not run.adopted:
             return ()
-        check_form(steps, self._surroundings.records, self.did)
+        wishes = Wishes(self.did, self._surroundings.records)
+        check_form(steps, wishes)
         if not self._journal.head():
             # A refusal makes no ledger.
-            transaction.check(self._session(None), steps)
+            transaction.check(self._session(None, wishes), steps)
         with self._journal.held(run.command or "commit") as held:
-            session = self._session(held)
+            session = self._session(held, wishes)
             self._finish(session)
             end = held.ledger.end()
             results = transaction.commit(session, end.next_seq, end.link, steps, run)
@@ -197,7 +184,7 @@ class AtprotoStore:
         if self._journal.open_record() is None:
             return None
         with self._journal.held("recover") as held:
-            return self._finish(self._session(held))
+            return self._finish(self._session(held, Wishes(self.did, self._surroundings.records)))
 
     def upload(self, content: bytes, media_type: str) -> Data:
         """Put a blob on the account's server; it stays only if a record refers to it soon.
@@ -238,13 +225,13 @@ class AtprotoStore:
         variables = self._surroundings.variables
         return Login(self.config, variables, did=self.did, xrpc=self._xrpc, secrets=self._secrets)
 
-    def _session(self, held: Held | None) -> transaction.Session:
+    def _session(self, held: Held | None, wishes: Wishes) -> transaction.Session:
         most = int(self.config.settings.get("pointsPerDay", POINTS_PER_DAY))
         return transaction.Session(
             repository=self._repository,
             xrpc=self._xrpc,
             login=self._login,
-            contents=self._surroundings.records,
+            wishes=wishes,
             held=held,
             pause=self._pause,
             progress=self._surroundings.progress,
@@ -263,13 +250,3 @@ class AtprotoStore:
         kept = self._repository.kept()
         if kept:
             self._journal.keep(kept)
-
-
-def known_schemas(reading: Reading) -> Mapping[tuple[str, str], KnownSchema]:
-    """The schemas of a reading by name and version; of several the first by key."""
-    found: dict[tuple[str, str], KnownSchema] = {}
-    for (kind, key), record in sorted(reading.records.items()):
-        name, version = record.slots.get(NAME), record.slots.get(VERSION)
-        if kind == SCHEMA and isinstance(name, str) and isinstance(version, str):
-            found.setdefault((name, version), KnownSchema(key, str(record.slots[CONTENT])))
-    return found

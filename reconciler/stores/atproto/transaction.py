@@ -34,8 +34,8 @@ from reconciler.stores.atproto.journal import Held
 from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.repository import Head, Reading, Repository
 from reconciler.stores.atproto.writes import (
-    Contents,
     Standing,
+    Wishes,
     Write,
     advanced,
     live_slots,
@@ -74,7 +74,7 @@ class Session:
     repository: Repository
     xrpc: Xrpc
     login: Login
-    contents: Contents
+    wishes: Wishes
     held: Held | None
     pause: Pause
     progress: Callable[[str], None]
@@ -120,10 +120,10 @@ def check(session: Session, steps: Sequence[Step]) -> None:
     Raises:
         Conflict, Denied, InvalidInput, LimitExceeded, Unavailable: nothing was written.
     """
-    reading, contents = session.reading, session.contents
+    reading = session.reading
     preconditions.check_before(steps, reading, revision_of(reading))
     preconditions.check_names(steps, reading)
-    preconditions.check_references(steps, reading, session.did, contents, session.repository.broken)
+    preconditions.check_references(steps, reading, session.wishes, session.repository.broken)
     preconditions.check_budget(steps, session.most, session.where)
     if steps:
         session.login.require()
@@ -165,7 +165,7 @@ def _once_more(session: Session, step: Step, time: int) -> StepResult:
 
 def _at_hand(session: Session, step: Step) -> bool:
     try:
-        writes_of(step, session.reading, session.contents, 0)
+        writes_of(step, session.reading, session.wishes, 0)
         session.login.require()
     except ReconcilerError:
         return False
@@ -227,7 +227,7 @@ class _Sending:
         """Try, and look, until it is certain."""
         turn = waits = 0
         while turn < TRIES:
-            writes = writes_of(self._step, self._session.reading, self._session.contents, self._time)
+            writes = writes_of(self._step, self._session.reading, self._session.wishes, self._time)
             if not writes:
                 return self._done()
             wait = _FIRST_PAUSE * 2**turn * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -289,7 +289,8 @@ class _Sending:
         if not head.cid or cids != [write.cid for write in writes]:
             found = self._look()
             return found or self._unknown(session.xrpc.unusable("does not name what was written").problems)
-        session.reading = advanced(session.did, session.reading, writes, head)
+        session.reading = advanced(session.reading, writes, head)
+        session.repository.expect(session.reading, (write.key for write in writes))
         return self._done()
 
     def _refused(self, refused: Refused) -> StepResult | None:

@@ -9,25 +9,87 @@ gives the same bytes and the same CID.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from reconciler.errors import InvalidInput
 from reconciler.model import NOTHING, Address, Change, Slots, Step
 from reconciler.stores.atproto.dagcbor import Malformed, Record, cid_of, decode, encode, to_json
-from reconciler.stores.atproto.keys import COLLECTIONS, content_digest, source_parts
+from reconciler.stores.atproto.keys import COLLECTIONS, source_parts
 from reconciler.stores.atproto.order import CONTENT, ENTRIES
 from reconciler.stores.atproto.repository import CREATED, Head, Key, Reading, Stored, slots_of
-
-Contents = Mapping[str, bytes]
-"""The records that sources name by CID, without `createdAt`."""
 
 POINTS: Final = {"create": 3, "update": 2, "delete": 1}
 """What a write costs of an account's budget (https://docs.bsky.app/docs/advanced-guides/rate-limits)."""
 
 _OPERATION: Final = "com.atproto.repo.applyWrites#"
+
+
+class Wished(NamedTuple):
+    """A record as it was wished, without `createdAt`, and the slots that follow from it."""
+
+    content: bytes
+    record: Record
+    slots: Slots
+
+
+class Wishes:
+    """The records that steps write, each read once.
+
+    Args:
+        did: the account.
+        contents: the records that sources name by their CID.
+    """
+
+    def __init__(self, did: str, contents: Mapping[str, bytes]) -> None:
+        self.did = did
+        self._contents = contents
+        self._read: dict[tuple[str, str], Wished] = {}
+
+    def record(self, step: Step, change: Change) -> Wished:
+        """What a change of content writes.
+
+        Raises:
+            InvalidInput: E_SOURCE_MISSING or E_RECORD_CONTENT.
+        """
+        address, source = change.address, step.sources.get(change.address, "")
+        parts = source_parts(source)
+        if parts is None or parts[0] not in self._contents:
+            raise InvalidInput.of(
+                "E_SOURCE_MISSING",
+                "the record that is to be written is not at hand",
+                path=str(address),
+                got=source or None,
+                fix="plan again from the commit that declares it",
+            )
+        known = (parts[0], address.kind)
+        if known not in self._read:
+            self._read[known] = self._wished(self._contents[parts[0]], address)
+        found = self._read[known]
+        if found.slots[CONTENT] != change.after:
+            raise InvalidInput.of(
+                "E_RECORD_CONTENT",
+                "the record that is to be written is not the one that was planned",
+                path=str(address),
+                got=str(found.slots[CONTENT]),
+                fix="plan again",
+            )
+        return found
+
+    def _wished(self, content: bytes, address: Address) -> Wished:
+        try:
+            record = decode(content)
+        except Malformed as error:
+            raise InvalidInput.of(
+                "E_RECORD_CONTENT", f"the record cannot be read: {error}", path=str(address)
+            ) from error
+        if not isinstance(record, dict) or CREATED in record:
+            raise InvalidInput.of(
+                "E_RECORD_CONTENT", f"a record is a map, here without {CREATED}", path=str(address)
+            )
+        return Wished(content, record, slots_of(self.did, address.kind, record))
 
 
 class Standing(Enum):
@@ -45,8 +107,9 @@ class Write:
 
     key: Key
     action: str
-    record: Record | None
-    cid: str
+    record: Record | None = None
+    cid: str = ""
+    slots: Slots = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The operation as `com.atproto.repo.applyWrites` takes it."""
@@ -100,52 +163,7 @@ def standing(reading: Reading, step: Step) -> Standing:
     return seen.pop() if len(seen) == 1 else Standing.BETWEEN
 
 
-def content_bytes(step: Step, change: Change, contents: Contents) -> bytes:
-    """The record that a change writes, as it was wished.
-
-    Raises:
-        InvalidInput: E_SOURCE_MISSING or E_RECORD_CONTENT.
-    """
-    source = step.sources.get(change.address, "")
-    parts = source_parts(source)
-    if parts is None or parts[0] not in contents:
-        raise InvalidInput.of(
-            "E_SOURCE_MISSING",
-            "the record that is to be written is not at hand",
-            path=str(change.address),
-            got=source or None,
-            fix="plan again from the commit that declares it",
-        )
-    content = contents[parts[0]]
-    if content_digest(content) != change.after:
-        raise InvalidInput.of(
-            "E_RECORD_CONTENT",
-            "the record that is to be written is not the one that was planned",
-            path=str(change.address),
-            got=content_digest(content),
-            fix="plan again",
-        )
-    return content
-
-
-def record_of(content: bytes, where: str) -> Record:
-    """The record of canonical bytes.
-
-    Raises:
-        InvalidInput: E_RECORD_CONTENT.
-    """
-    try:
-        found = decode(content)
-    except Malformed as error:
-        raise InvalidInput.of(
-            "E_RECORD_CONTENT", f"the record cannot be read: {error}", path=where
-        ) from error
-    if not isinstance(found, dict) or CREATED in found:
-        raise InvalidInput.of("E_RECORD_CONTENT", f"a record is a map, here without {CREATED}", path=where)
-    return found
-
-
-def writes_of(step: Step, reading: Reading, contents: Contents, time: int) -> list[Write]:
+def writes_of(step: Step, reading: Reading, wishes: Wishes, time: int) -> list[Write]:
     """The operations that lead from what stands to what the step leaves.
 
     Raises:
@@ -155,24 +173,23 @@ def writes_of(step: Step, reading: Reading, contents: Contents, time: int) -> li
         write
         for address, changes in by_address(step.changes).items()
         if (change := content_change(changes)) is not None
-        for write in _writes(step, change, reading.records.get(Key(*address[1:])), contents, time)
+        for write in _writes(step, change, reading.records.get(Key(*address[1:])), wishes, time)
     ]
 
 
-def _writes(
-    step: Step, change: Change, live: Stored | None, contents: Contents, time: int
-) -> Iterator[Write]:
+def _writes(step: Step, change: Change, live: Stored | None, wishes: Wishes, time: int) -> Iterator[Write]:
     key = Key(change.address.kind, change.address.key)
     if change.after is None:
         if live is not None:
-            yield Write(key, "delete", None, "")
+            yield Write(key, "delete")
         return
     if live is not None and live.slots.get(CONTENT) == change.after:
         return
-    record = record_of(content_bytes(step, change, contents), str(change.address))
+    wished = wishes.record(step, change)
     created = None if live is None else live.created
-    record[CREATED] = timestamp(time) if created is None else created
-    yield Write(key, "create" if live is None else "update", record, cid_of(encode(record)))
+    record = {**wished.record, CREATED: timestamp(time) if created is None else created}
+    action = "create" if live is None else "update"
+    yield Write(key, action, record, cid_of(encode(record)), wished.slots)
 
 
 def points_of(changes: Iterable[Change]) -> int:
@@ -180,12 +197,12 @@ def points_of(changes: Iterable[Change]) -> int:
     return sum(POINTS[change.actions[0]] for change in changes if change.slot == CONTENT)
 
 
-def advanced(did: str, reading: Reading, writes: Iterable[Write], head: Head) -> Reading:
+def advanced(reading: Reading, writes: Iterable[Write], head: Head) -> Reading:
     """What stands after some operations; which entries use a schema is left for the next reading."""
     records = dict(reading.records)
     for write in writes:
         if write.record is None:
             records.pop(write.key, None)
         else:
-            records[write.key] = Stored(write.cid, write.record, slots_of(did, write.key.kind, write.record))
+            records[write.key] = Stored(write.cid, write.record, write.slots)
     return Reading(head, records)

@@ -73,7 +73,7 @@ def test_a_promotion_means_one_schema_one_entry_and_one_label() -> None:
         "entry": {
             "$type": "science.alt.dataset.entry",
             "name": "d1",
-            "schemaRef": f"at://{DID}/science.alt.dataset.schema/bdxtiec25tgjr",
+            "schemaRef": f"at://{DID}/science.alt.dataset.schema/ai4hmxzs4gkxb",
             "storage": {
                 "$type": "science.alt.dataset.storageHttp",
                 "shards": [
@@ -91,7 +91,7 @@ def test_a_promotion_means_one_schema_one_entry_and_one_label() -> None:
         "label": {
             "$type": "science.alt.dataset.label",
             "name": "d1",
-            "datasetUri": f"at://{DID}/science.alt.dataset.entry/6lnkdfe5smqhh",
+            "datasetUri": f"at://{DID}/science.alt.dataset.entry/axz32itgrohma",
             "version": "1.0.0",
             "description": "Measurements",
         },
@@ -118,20 +118,20 @@ def test_a_schema_that_somebody_else_published_is_used_and_not_declared() -> Non
 
 def test_of_several_equal_schemas_ours_comes_first_then_the_first_by_key() -> None:
     meaning = schema_meaning(SCHEMA)
-    keys = ("2zzzzzzzzzzzz", "bdxtiec25tgjr", "3jzfcijpj2z2a")
+    keys = ("2zzzzzzzzzzzz", "ai4hmxzs4gkxb", "3jzfcijpj2z2a")
 
     def used(*keys: str) -> str:
         several = tuple(PublishedSchema(key, "sha256:" + "cd" * 32, meaning) for key in keys)
         found = resolved([(PROMOTION, SOURCE)], Publisher(did=DID, schemas={("Sample", "1.0.0"): several}))
         return str(records(found)["entry"]["schemaRef"]).rpartition("/")[2]
 
-    assert (used(*keys), used(keys[2], keys[0])) == ("bdxtiec25tgjr", "2zzzzzzzzzzzz")
+    assert (used(*keys), used(keys[2], keys[0])) == ("ai4hmxzs4gkxb", "2zzzzzzzzzzzz")
 
 
 def test_a_schema_of_ours_that_stands_is_wished_as_it_stands() -> None:
-    publisher = published(sample(description="Said otherwise."), "bdxtiec25tgjr")
+    publisher = published(sample(description="Said otherwise."), "ai4hmxzs4gkxb")
     found = resolved([(PROMOTION, SOURCE)], publisher)
-    address = Address("public", "schema", "bdxtiec25tgjr")
+    address = Address("public", "schema", "ai4hmxzs4gkxb")
     assert found.declarations[address].slots == {
         "content": "sha256:" + "cd" * 32,
         "name": "Sample",
@@ -162,8 +162,8 @@ def test_a_withdrawn_version_wishes_that_label_and_entry_are_gone_and_keeps_the_
     gone = replace(PROMOTION, origin=None, reason="wrong data")
     found = resolved([(gone, None)], NOBODY)
     assert {str(address): (one.slots, one.reason) for address, one in found.declarations.items()} == {
-        "public/entry/6lnkdfe5smqhh": (NOTHING, "wrong data"),
-        "public/label/23hf2wm3ca3pk": (NOTHING, "wrong data"),
+        "public/entry/axz32itgrohma": (NOTHING, "wrong data"),
+        "public/label/axz32itgroh27": (NOTHING, "wrong data"),
     }
 
 
