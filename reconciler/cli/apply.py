@@ -60,6 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             )
             return Exit.DENIED if denied(plan.findings) else Exit.DONE
         _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
+        workspace.copy_data(plan)
         run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")
         stores = {name: one.store for name, one in opened.items()}
         report = apply_plan(plan, stores, lambda _part: run_values)

@@ -7,8 +7,10 @@ the bytes of the records travel in the mapping that the store was opened with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from reconciler.cli.promotion_data import PromotionData
 from reconciler.cli.promotion_sources import PromotionSources
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import Desired, Promotion
@@ -24,13 +26,16 @@ from reconciler.stores.atproto.resolution import (
     resolved,
     schema_meaning,
 )
-from reconciler.stores.atproto.shards import public_problem
 from reconciler.stores.atproto.store import AtprotoStore
 from reconciler.stores.port import Store
 
 
 def resolve_promotions(
-    desired: Desired, opened: Store, sources: PromotionSources, records: dict[str, bytes]
+    desired: Desired,
+    opened: Store,
+    sources: PromotionSources,
+    data: PromotionData,
+    records: dict[str, bytes],
 ) -> Desired:
     """The desired state with what its promotions to one account declare.
 
@@ -38,6 +43,7 @@ def resolve_promotions(
         desired: as it was loaded.
         opened: the account, open.
         sources: where the promotions come from.
+        data: where their data is, or goes.
         records: gets the bytes of the records by CID.
 
     Raises:
@@ -46,7 +52,7 @@ def resolve_promotions(
     """
     store = account(opened)
     promotions = [one for one in desired.promotions if one.store == store.config.name]
-    found = resolution(promotions, store, sources)
+    found = resolution(promotions, store, sources, data)
     records.update(found.records)
     declarations = sorted((*desired.declarations, *found.declarations.values()), key=lambda one: one.address)
     travelling = {one.source for one in found.declarations.values() if one.source is not None}
@@ -66,24 +72,25 @@ def account(store: Store) -> AtprotoStore:
     raise InvalidInput.of("E_STORE_KIND", "this must be a store of kind atproto", got=store.config.kind)
 
 
-def resolution(promotions: list[Promotion], store: AtprotoStore, sources: PromotionSources) -> Resolution:
-    """What promotions to one account declare, every problem reported together."""
+def resolution(
+    promotions: Sequence[Promotion], store: AtprotoStore, sources: PromotionSources, data: PromotionData
+) -> Resolution:
+    """What promotions to one account declare, every problem reported together.
+
+    Raises:
+        InvalidInput: everything that is wrong with the promotions.
+        Unavailable, Corrupt: the account or a source cannot be read.
+    """
     problems: list[Problem] = []
     read: list[tuple[Promotion, Source | None]] = []
-    private = store.config.settings.get("allowPrivate") is True
     for promotion, source in sources.read_all(promotions, problems):
-        read.append((promotion, source))
-        if source is not None:
-            problems += placed(unfit_for_the_public(source, allow_private=private), promotion.place)
+        try:
+            read.append((promotion, None if source is None else data.placed(promotion, source, store)))
+        except InvalidInput as error:
+            problems += placed(error.problems, promotion.place)
     if problems:
         raise InvalidInput(problems)
     return resolved(read, publisher_of(store.did, store.reading()))
-
-
-def unfit_for_the_public(source: Source, *, allow_private: bool) -> list[Problem]:
-    """What keeps data that stays where it is from being named in a public record."""
-    found = (public_problem(one.url, allow_private=allow_private, where="") for one in source.shards)
-    return [problem for problem in found if problem is not None]
 
 
 def publisher_of(did: str, reading: Reading) -> Publisher:

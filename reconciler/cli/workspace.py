@@ -29,6 +29,7 @@ from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
+    from reconciler.cli.promotion_data import PromotionData
     from reconciler.cli.promotion_sources import PromotionSources
     from reconciler.desired.tree import Tree
 
@@ -130,7 +131,7 @@ class Workspace:
         if any(promotion.store == config.name for promotion in self.desired.promotions):
             from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - only accounts need it
 
-            self.desired = resolve_promotions(self.desired, one.store, self.sources, self._records)
+            self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self._records)
         return one
 
     def by_hand(self, config: StoreConfig) -> Opened:
@@ -146,6 +147,23 @@ class Workspace:
         from reconciler.cli.promotion_sources import PromotionSources  # noqa: PLC0415 - as above
 
         return PromotionSources(self.desired, _located, self.surroundings, self._stack)
+
+    @cached_property
+    def data(self) -> PromotionData:
+        """Where the data of promotions is, or goes."""
+        from reconciler.cli.promotion_data import PromotionData  # noqa: PLC0415 - as above
+
+        return PromotionData(self.desired, _located, self.surroundings, self._stack)
+
+    def copy_data(self, plan: Plan) -> None:
+        """Copy what the promotions of a plan want copied, before the records that name the copies.
+
+        Raises:
+            Corrupt: a shard is not what was planned; no record was written.
+            Unavailable: it cannot be copied; no record was written.
+        """
+        if self.desired.promotions:
+            self.data.copy(change.address for part in plan.stores for change in part.changes)
 
     @property
     def surroundings(self) -> Surroundings:

@@ -20,6 +20,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.ASCII | re.DOTALL)
 _SECRET = re.compile(r"(?://)?[^/]*@|.*[?#]", re.DOTALL)
 _BUCKET = re.compile(r"//[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'()/=-]*)?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", re.ASCII)
+_BASE = re.compile(_ENDPOINT.pattern.removesuffix("/?") + r"(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _WITHHELD = "(withheld)"
 
 
@@ -159,6 +160,21 @@ def endpoint_problem(text: str) -> Problem | None:
             message="an endpoint is a scheme, a host and perhaps a port",
             got=text,
             fix="write https://HOST:PORT, or {env: VARIABLE}",
+        )
+    return None
+
+
+def base_problem(text: str) -> Problem | None:
+    """What is wrong with the URL below which readers find copies of data, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if not _BASE.fullmatch(text):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="readers find copies below a URL: a scheme, a host and perhaps a path",
+            got=text,
+            fix="write https://HOST/PATH, or {env: VARIABLE}",
         )
     return None
 

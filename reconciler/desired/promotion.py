@@ -222,6 +222,9 @@ def _shards(
                 got=redacted(url),
                 fix="name the data without credentials",
             )
+        if "://" not in url or url.startswith("file:"):
+            problem = relative_path_problem(url, "E_SOURCE_PATH", "a shard on disk")
+            draft.note(problem, document, (*steps, index))
         yield Shard(url=url, sha256="" if isinstance(item, str) else item["sha256"])
 
 

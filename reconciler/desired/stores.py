@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from reconciler.desired.draft import Draft
 from reconciler.desired.location import (
+    base_problem,
     bucket_problem,
     database_problem,
     endpoint_problem,
@@ -30,13 +31,13 @@ from reconciler.model import Place, StoreConfig
 _LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] = {
     "atdata-index": {"path": index_problem},
     "atproto": {"service": endpoint_problem, "plc": endpoint_problem, "ledger": ledger_problem},
-    "bucket": {"root": bucket_problem},
+    "bucket": {"root": bucket_problem, "url": base_problem},
     "registry": {"database": database_problem, "objects": objects_problem},
     "serving": {"root": root_problem},
 }
 """For each kind of store: which settings are locations, and what judges them."""
 
-_SHARED: Final = frozenset({"service", "plc"})
+_SHARED: Final = frozenset({"service", "plc", "url"})
 """Locations that several stores may have: one server holds many accounts."""
 
 _COMPARED: Final = 100

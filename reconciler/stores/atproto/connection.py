@@ -19,7 +19,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from reconciler.errors import InvalidInput, LimitExceeded
@@ -171,6 +172,27 @@ class Connection:
             self._used = time.monotonic()
         return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, content)
 
+    @contextmanager
+    def stream(self, path: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """The status and the bytes of an answer that may be of any size, piece by piece.
+
+        The connection is closed afterwards. Only what the server sends whole ends without an error.
+
+        Raises:
+            NotSent: no connection could be made.
+            NoAnswer: no whole answer came.
+            InvalidInput: E_URL_PRIVATE.
+        """
+        connection = self._connect()
+        try:
+            connection.request("GET", path, headers={"accept-encoding": "identity"})
+            answer = connection.getresponse()
+            yield answer.status, _pieces(answer)
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(type(error).__name__) from error
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Close the connection."""
         if self._open is not None:
@@ -216,6 +238,16 @@ class Connection:
                 fix="correct the location, or allowPrivate: true in a network of your own",
             )
         return addresses
+
+
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    have = 0
+    while piece := answer.read(_CHUNK):
+        have += len(piece)
+        yield piece
+    declared = answer.headers.get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) != have:
+        raise http.client.IncompleteRead(b"", int(declared) - have)
 
 
 def _content(answer: http.client.HTTPResponse, limit: int, where: str) -> bytes:

@@ -61,10 +61,10 @@ def open_s3(location: str, access: S3Access, *, pause: Callable[[float], None] =
         raise InvalidInput.of(
             "E_STORE_LOCATION", "this is not the location of a bucket", fix="write s3://BUCKET/PREFIX"
         )
-    return S3Objects(_client(found.group(1), prefix, access), location, pause)
+    return S3Objects(client_of(found.group(1), prefix, access), location, pause)
 
 
-def _client(bucket: str, prefix: str, access: S3Access) -> S3Store:
+def client_of(bucket: str, prefix: str, access: S3Access) -> S3Store:
     """The library's client. It reads the environment itself, so all that matters here is said explicitly."""
     try:
         from obstore.store import S3Store  # noqa: PLC0415 - an extra
