@@ -60,6 +60,10 @@ class World:
         )
         return schemas, entries, labels
 
+    def head(self) -> str:
+        """The newest commit of the account's repository."""
+        return str(self.server.call(f"com.atproto.sync.getLatestCommit?did={self.account.did}")["cid"])
+
 
 def stores(server: PdsServer, account: Account, more: str = "") -> str:
     """A Stores document with the account `public` and the index `index`."""
