@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("reconciler.cli.dataset", "list, inspect, verify, publish, pack and unpack datasets by hand"),
     "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
     "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
+    "federation": ("reconciler.cli.federation", "publish datasets to an account, withdraw and verify them"),
     "gc": ("reconciler.cli.gc", "remove what no catalog, alias, tag, pin or wish needs any more"),
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }

@@ -82,7 +82,7 @@ class PromotionSources:
         return Source(
             schema=self._schemas[origin.schema],
             shards=all_expanded(origin.urls, where=""),
-            provenance=self._revision(origin) if origin.revision else {},
+            provenance=self.revision(origin) if origin.revision else {},
         )
 
     def entry_source(self, index: str, entry: IndexEntry) -> Source:
@@ -132,7 +132,7 @@ class PromotionSources:
             except InvalidInput as error:
                 problems += error.problems
 
-    def _revision(self, origin: Origin) -> Mapping[str, str]:
+    def revision(self, origin: Origin) -> Mapping[str, str]:
         """What pins a revision of a registry."""
         reference = Reference.parse(origin.revision)
         store = origin.registry or self._only_registry(origin.revision)

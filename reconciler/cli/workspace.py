@@ -90,7 +90,7 @@ class Workspace:
     lock_timeout: float
     progress: Console
     _stack: ExitStack = field(default_factory=ExitStack)
-    _records: dict[str, bytes] = field(default_factory=dict)
+    records: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def open(cls, args: Namespace, console: Console, *, ref: str | None = None) -> Workspace:
@@ -131,7 +131,7 @@ class Workspace:
         if any(promotion.store == config.name for promotion in self.desired.promotions):
             from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - only accounts need it
 
-            self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self._records)
+            self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self.records)
         return one
 
     def by_hand(self, config: StoreConfig) -> Opened:
@@ -174,7 +174,7 @@ class Workspace:
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
             blobs=self._blobs,
-            records=self._records,
+            records=self.records,
             variables=os.environ,
         )
 

@@ -144,6 +144,16 @@ class AtdataIndex:
             raise _unknown(reference, self._where)
         return self._entry(row)
 
+    def label_of(self, entry: IndexEntry, reference: str) -> str:
+        """The version of the label that names an entry, as it was asked for or moved last; empty if none."""
+        _, version = _parted(reference)
+        if version:
+            return version
+        order = "ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        query = f"SELECT version FROM labels WHERE name = ? AND cid = ? {order}"  # noqa: S608 - fixed text
+        row = self._one(query, entry.name, entry.cid)
+        return "" if row is None else str(row[0])
+
     def schema(self, reference: str) -> dict[str, Any]:
         """A schema as JSON.
 

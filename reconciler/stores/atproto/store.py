@@ -186,6 +186,15 @@ class AtprotoStore:
         with self._journal.held("recover") as held:
             return self._finish(self._session(held, Wishes(self.did, self._surroundings.records)))
 
+    def log_in(self) -> None:
+        """Log in now, so that a missing or wrong password is known before anything is done.
+
+        Raises:
+            InvalidInput: E_ENV, there are no credentials.
+            Unavailable: E_AUTH, the server does not take them; or it cannot be asked.
+        """
+        self._login.require()
+
     def upload(self, content: bytes, media_type: str) -> Data:
         """Put a blob on the account's server; it stays only if a record refers to it soon.
 

@@ -43,7 +43,11 @@ def sample_schema(name: str = "Sample", version: str = "1.0.0", kind: str = "int
                 "fieldType": {"$type": "local#primitive", "primitive": kind},
                 "optional": False,
             },
-            {"name": "note", "fieldType": {"$type": "local#primitive", "primitive": "str"}, "optional": True},
+            {
+                "name": "remarks",
+                "fieldType": {"$type": "local#primitive", "primitive": "str"},
+                "optional": True,
+            },
         ],
         "description": "One sample.",
         "createdAt": "2026-01-02T03:04:05.678901+00:00",
