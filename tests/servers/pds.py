@@ -117,8 +117,9 @@ class _Process:
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._process.kill()
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 @dataclass(slots=True)

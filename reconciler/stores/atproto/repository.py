@@ -104,6 +104,11 @@ class _Known:
     cids: Mapping[Key, bytes]
     reading: Reading
 
+    @property
+    def sound(self) -> bool:
+        """Whether every record in it is what its CID says."""
+        return not any(record.problems for record in self.reading.records.values())
+
 
 class Repository:
     """One account's repository on its server."""
@@ -138,7 +143,7 @@ class Repository:
         """
         problem = ""
         for turn in range(_TRIES):
-            known = self._known if not turn else None
+            known = self._known if self._known is not None and self._known.sound and not turn else None
             try:
                 car = self._fetched(known)
                 if known is not None and car.root == known.root:
@@ -204,10 +209,10 @@ class Repository:
     def begin_with(self, kept: bytes) -> None:
         """Take up what another process kept; what is no reading of this account is not used."""
         try:
-            car = read_car(kept)
-            self._known = self._understood(car, None)
-        except (MissingBlock, Malformed, Corrupt):
-            self._known = None
+            known = self._understood(read_car(kept), None)
+        except (MissingBlock, Malformed):
+            return
+        self._known = known if known.sound else None
 
     def _fetched(self, known: _Known | None) -> Car:
         since = {} if known is None else {"since": known.reading.head.rev}
