@@ -12,7 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.errors import Conflict, Denied, Exit, InvalidInput, OutcomeUnknown, Problem, ReconcilerError
+from reconciler.errors import (
+    Conflict,
+    Denied,
+    Exit,
+    InvalidInput,
+    LimitExceeded,
+    OutcomeUnknown,
+    Problem,
+    ReconcilerError,
+)
 from reconciler.ledger import Run
 from reconciler.model import NOTHING, Finding, Outcome, Selection, Severity, Step, StepResult
 from reconciler.plan import Plan, StorePlan
@@ -50,8 +59,8 @@ class ApplyReport:
         return Exit.PARTLY if Outcome.APPLIED in outcomes else Exit.UNAVAILABLE
 
 
-def denied(findings: tuple[Finding, ...]) -> Denied | None:
-    """The error for the findings that deny, or None."""
+def denied(findings: tuple[Finding, ...]) -> Denied | LimitExceeded | None:
+    """The error for the findings that deny, or None; where only a safety limit denies, that of a limit."""
     problems = [
         Problem(
             code=finding.code or "E_DENIED",
@@ -63,6 +72,8 @@ def denied(findings: tuple[Finding, ...]) -> Denied | None:
         for finding in findings
         if finding.severity is Severity.DENY
     ]
+    if problems and all(problem.code == "E_RATE_BUDGET" for problem in problems):
+        return LimitExceeded(problems)
     return Denied(problems) if problems else None
 
 

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
                 lambda: plan_text(plan),
                 lambda: plan_markdown(plan),
             )
-            return Exit.DENIED if denied(plan.findings) else Exit.DONE
+            refusal = denied(plan.findings)
+            return refusal.exit_code if refusal else Exit.DONE
         _check_appliable(args, plan, console, reviewed=saved is not None or args.expect is not None)
         workspace.copy_data(plan)
         run_values = workspace.run_of(plan, saved.digest if saved else "", "reconciler apply")

@@ -35,13 +35,13 @@ from reconciler.cli.promotion_data import entry_key
 from reconciler.cli.promotions import publisher_of
 from reconciler.errors import Denied, Exit, InvalidInput
 from reconciler.model import Address, Change, Declaration, Observed, Promotion
+from reconciler.points import points_of
 from reconciler.render.text import plural
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, LABEL, SCHEMA, record_key, record_uri
 from reconciler.stores.atproto.order import ENTRIES
 from reconciler.stores.atproto.repository import Key
 from reconciler.stores.atproto.resolution import Resolution, placed, resolved
 from reconciler.stores.atproto.sample_schema import fragile_fields
-from reconciler.stores.atproto.writes import points_of
 
 
 class _Decided(NamedTuple):

@@ -2,7 +2,7 @@
 
 The last line is the intent: the digest that a reviewer approves and `apply --expect` compares. `--out`
 saves the plan for `apply PLAN`; a saved plan is sealed, expires after 24 hours and works once. The exit
-code is 4 when policy denies.
+code is 4 when policy denies, and 9 when only a safety limit does.
 
 for example:
   reconciler plan --out plan.json
@@ -14,13 +14,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from reconciler.apply import denied
 from reconciler.canonical import canonical
 from reconciler.cli.console import Console
 from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_desired, add_detailed_exitcode, add_output, add_stores
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Exit
-from reconciler.model import Depth, Severity
+from reconciler.model import Depth
 from reconciler.plan import Plan
 from reconciler.render.markdown import plan_markdown
 from reconciler.render.text import plan_text
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
 
 def exit_of(plan: Plan, *, detailed: bool) -> Exit:
     """The exit code that a plan deserves."""
-    if any(finding.severity is Severity.DENY for finding in plan.findings):
-        return Exit.DENIED
+    refusal = denied(plan.findings)
+    if refusal:
+        return refusal.exit_code
     return Exit.CHANGES if detailed and not plan.empty else Exit.DONE

@@ -14,6 +14,7 @@ from reconciler.diff import Difference
 from reconciler.ledger import Inventory
 from reconciler.model import NOTHING, Address, Change, Desired, Finding, Place, Severity, merged
 from reconciler.plan import StorePlan
+from reconciler.policy.account import RATE_BUDGET, rate_budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,5 +206,6 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "yanked-exists": yanked_exists,
         "source-reachable": source_reachable,
         "alias-target": alias_target,
+        RATE_BUDGET: lambda facts: rate_budget(facts.plan),
     }
 )

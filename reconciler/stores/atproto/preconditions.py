@@ -13,6 +13,7 @@ from typing import Final
 
 from reconciler.errors import Conflict, Denied, InvalidInput, LimitExceeded, Problem
 from reconciler.model import Address, Change, Step, Value
+from reconciler.points import points_of
 from reconciler.stores.atproto.dagcbor import Record
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, KEY, LABEL, SCHEMA, record_key
 from reconciler.stores.atproto.lexicon import problems_of
@@ -31,7 +32,6 @@ from reconciler.stores.atproto.writes import (
     by_address,
     content_change,
     live_slots,
-    points_of,
     timestamp,
 )
 

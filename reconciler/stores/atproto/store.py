@@ -12,11 +12,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final
 
 from reconciler.canonical import sha256_digest
 from reconciler.ledger import Record, Run
 from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.points import allowance_of
 from reconciler.stores.atproto import transaction
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
@@ -29,10 +29,6 @@ from reconciler.stores.atproto.repository import Reading, Repository
 from reconciler.stores.atproto.writes import Wishes
 from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc
 from reconciler.stores.port import Capabilities, Surroundings
-
-POINTS_PER_DAY: Final = 35_000
-POINTS_PER_HOUR: Final = 5_000
-"""What public servers let an account spend on writes."""
 
 __all__ = ["SHAPE", "AtprotoStore", "open_store"]
 
@@ -235,7 +231,6 @@ class AtprotoStore:
         return Login(self.config, variables, did=self.did, xrpc=self._xrpc, secrets=self._secrets)
 
     def _session(self, held: Held | None, wishes: Wishes) -> transaction.Session:
-        most = int(self.config.settings.get("pointsPerDay", POINTS_PER_DAY))
         return transaction.Session(
             repository=self._repository,
             xrpc=self._xrpc,
@@ -244,7 +239,7 @@ class AtprotoStore:
             held=held,
             pause=self._pause,
             progress=self._surroundings.progress,
-            most=most,
+            most=allowance_of(self.config).day,
             reading=self.reading(),
             where=self._where,
         )

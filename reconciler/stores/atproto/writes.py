@@ -21,9 +21,6 @@ from reconciler.stores.atproto.keys import COLLECTIONS, source_parts
 from reconciler.stores.atproto.order import CONTENT, ENTRIES
 from reconciler.stores.atproto.repository import CREATED, Head, Key, Reading, Stored, slots_of
 
-POINTS: Final = {"create": 3, "update": 2, "delete": 1}
-"""What a write costs of an account's budget (https://docs.bsky.app/docs/advanced-guides/rate-limits)."""
-
 _OPERATION: Final = "com.atproto.repo.applyWrites#"
 
 
@@ -190,11 +187,6 @@ def _writes(step: Step, change: Change, live: Stored | None, wishes: Wishes, tim
     record = {**wished.record, CREATED: timestamp(time) if created is None else created}
     action = "create" if live is None else "update"
     yield Write(key, action, record, cid_of(encode(record)), wished.slots)
-
-
-def points_of(changes: Iterable[Change]) -> int:
-    """What the writes for some changes cost."""
-    return sum(POINTS[change.actions[0]] for change in changes if change.slot == CONTENT)
 
 
 def advanced(reading: Reading, writes: Iterable[Write], head: Head) -> Reading:

@@ -187,7 +187,7 @@ def test_no_rule_denies(case: str) -> None:
 
 
 def test_every_rule_has_a_negative_test() -> None:
-    assert {rule for rule, *_ in CASES.values()} | {"source-reachable"} == set(RULES)
+    assert {rule for rule, *_ in CASES.values()} | {"source-reachable", "rate-budget"} == set(RULES)
 
 
 def test_denials_come_first_then_rules_and_subjects_in_order() -> None:
