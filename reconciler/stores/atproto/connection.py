@@ -209,19 +209,27 @@ class Connection:
         problem: OSError | None = None
         for address in self._addresses():
             try:
-                sock = socket.create_connection(address[:2], timeout=CONNECT_SECONDS)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self.origin.scheme == "https":
-                    sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self.origin.host)
+                sock = self._socket(address)
             except OSError as error:
                 problem = error
                 continue
-            sock.settimeout(ANSWER_SECONDS)
             connection = http.client.HTTPConnection(self.origin.host, self.origin.port)
             connection.sock = sock
             connection.auto_open = 0  # it would connect to the name, which nobody checked
             return connection
         raise NotSent(type(problem).__name__ if problem else "no address") from problem
+
+    def _socket(self, address: tuple[str, int]) -> socket.socket:
+        sock = socket.create_connection(address, timeout=CONNECT_SECONDS)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.origin.scheme == "https":
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=self.origin.host)
+        except OSError:
+            sock.close()
+            raise
+        sock.settimeout(ANSWER_SECONDS)
+        return sock
 
     def _addresses(self) -> list[tuple[str, int]]:
         try:
