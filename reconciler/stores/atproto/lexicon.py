@@ -25,6 +25,7 @@ from importlib import resources
 from typing import Any, Final
 
 from reconciler.errors import Problem
+from reconciler.stores.atproto.dagcbor import Link
 
 SCHEMA: Final = "science.alt.dataset.schema"
 ENTRY: Final = "science.alt.dataset.entry"
@@ -101,29 +102,44 @@ def value_problems(value: object, *, where: str, name: str = "") -> tuple[Proble
     return tuple(_unfit(value, name, where, 0))
 
 
-def _unfit(value: object, name: str, where: str, depth: int) -> Iterator[Problem]:
-    """What the data model cannot hold."""
-    if depth > MAX_DEPTH:
-        yield _problem("E_RECORD_LIMIT", name, f"nesting is deeper than {MAX_DEPTH}", where)
-    elif isinstance(value, float):
-        fix = "write it as text, or scale it to an integer"
-        yield _problem("E_RECORD_TYPE", name, "a record cannot hold a float", where, got=str(value), fix=fix)
-    elif isinstance(value, int):
+def _unfit(value: Any, name: str, where: str, depth: int) -> Iterator[Problem]:  # noqa: ANN401 - any value
+    """What the data model cannot hold; nearly every value of nearly every record is plain."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii() and not _encodes(value):
+            yield _problem("E_RECORD_TYPE", name, "a text holds half of a surrogate pair", where)
+    elif kind is dict or kind is list:
+        if depth > MAX_DEPTH:
+            yield _problem("E_RECORD_LIMIT", name, f"nesting is deeper than {MAX_DEPTH}", where)
+        elif kind is dict:
+            yield from _unfit_members(value, name, where, depth)
+        else:
+            for index, item in enumerate(value):
+                yield from _unfit(item, f"{name}[{index}]", where, depth + 1)
+    elif kind is int:
         if abs(value) > MAX_INTEGER:
             yield _problem("E_RECORD_LIMIT", name, "an integer is beyond 2^53", where, got=str(value))
-    elif isinstance(value, str):
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            yield _problem("E_RECORD_TYPE", name, "a text holds half of a surrogate pair", where)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                yield _problem("E_RECORD_TYPE", name, "a key is not text", where, got=str(key))
-                continue
-            yield from _unfit(key, name, where, depth)
+    elif kind is float:
+        fix = "write it as text, or scale it to an integer"
+        yield _problem("E_RECORD_TYPE", name, "a record cannot hold a float", where, got=str(value), fix=fix)
+    elif kind not in _PLAIN:
+        message = "a record cannot hold a value of this type"
+        yield _problem("E_RECORD_TYPE", name, message, where, got=kind.__name__)
+
+
+_PLAIN: Final = frozenset({bool, bytes, Link, type(None)})
+
+
+def _unfit_members(value: Mapping[object, object], name: str, where: str, depth: int) -> Iterator[Problem]:
+    for key, item in value.items():
+        if not isinstance(key, str) or not _encodes(key):
+            yield _problem("E_RECORD_TYPE", name, "a key is not text", where, got=ascii(key))
+        elif type(item) is not str or not item.isascii():  # a plain text costs no call
             yield from _unfit(item, f"{name}.{key}" if name else key, where, depth + 1)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _unfit(item, f"{name}[{index}]", where, depth + 1)
+
+
+def _encodes(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _problem(

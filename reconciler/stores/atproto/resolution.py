@@ -12,7 +12,7 @@ datasets, and other accounts, may refer to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -87,6 +87,14 @@ def schema_meaning(record: Mapping[str, Data]) -> str:
     return content_digest(encode({"schemaType": record.get("schemaType"), "schema": shape}))
 
 
+class _Seen(NamedTuple):
+    """A schema that was looked at: kept, so that its identity stays its own."""
+
+    record: Record
+    problems: tuple[Problem, ...]
+    meaning: str
+
+
 @dataclass(slots=True)
 class Resolution:
     """Declarations by address, the bytes of their records by CID, and what is wrong.
@@ -96,6 +104,7 @@ class Resolution:
 
     declarations: dict[Address, Declaration] = field(default_factory=dict)
     records: dict[str, bytes] = field(default_factory=dict)
+    seen: dict[int, _Seen] = field(default_factory=dict)
     meanings: dict[tuple[str, str], tuple[str, Promotion]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -151,43 +160,51 @@ def _promote(promotion: Promotion, source: Source, publisher: Publisher, found: 
         return
     entry, label = _address(promotion, ENTRY), _address(promotion, LABEL)
     content = entry_content(promotion, source, record_uri(publisher.did, SCHEMA, schema))
-    found.problems += placed(_refused(content), promotion.place)
     said = label_content(promotion, record_uri(publisher.did, ENTRY, entry.key))
-    found.problems += placed(_refused(said), promotion.place)
-    if found.problems:
+    problems = [*_refused(content), *_refused(said)]
+    if problems:
+        found.problems += placed(problems, promotion.place)
         return  # what is wrong is never encoded
-    _declare(found, entry, content, promotion, {"name": promotion.name, "schema": schema})
+    data = encode(content)
+    if len(data) > RECORD_LIMIT:
+        found.problems += placed((_too_large(promotion.name, len(data)),), promotion.place)
+        return
+    _declare(found, entry, data, promotion, {"name": promotion.name, "schema": schema})
     slots = {"name": promotion.name, "version": promotion.version, "entry": entry.key}
-    _declare(found, label, said, promotion, slots)
+    _declare(found, label, encode(said), promotion, slots)
 
 
 def _schema(promotion: Promotion, record: Record, publisher: Publisher, found: Resolution) -> str | None:
-    """The key of the schema's record; None and a problem where it cannot be published."""
-    problems = list(placed(_refused(record), promotion.place))
-    if problems:
-        found.problems += problems
+    """The key of the schema's record, declared; None and a problem where it cannot be published."""
+    seen = found.seen.get(id(record))
+    if seen is None:
+        seen = _Seen(record, _refused(record), "")
+        if not seen.problems:
+            seen = seen._replace(meaning=schema_meaning(record))
+        found.seen[id(record)] = seen
+    if seen.problems:
+        found.problems += placed(seen.problems, promotion.place)
         return None
     name, version = str(record["name"]), str(record["version"])
     own = record_key(COLLECTIONS[SCHEMA], name, version)
-    address = Address(promotion.store, SCHEMA, own)
-    meaning = schema_meaning(record)
     known = publisher.schemas.get((name, version), ())
-    same = next(
-        (one for one in sorted(known, key=lambda one: (one.key != own, one.key)) if one.meaning == meaning),
-        None,
-    )
-    first = found.meanings.setdefault((name, version), (meaning, promotion))
-    if (known and same is None) or first[0] != meaning:
+    ordered = sorted(known, key=lambda one: (one.key != own, one.key))
+    same = next((one for one in ordered if one.meaning == seen.meaning), None)
+    first = found.meanings.setdefault((name, version), (seen.meaning, promotion))
+    if (known and same is None) or first[0] != seen.meaning:
         where = "the account" if known else str(first[1].place)
         found.problems.append(_conflict(promotion, f"{name}@{version}", where))
         return None
+    address = Address(promotion.store, SCHEMA, own)
     names = {"name": name, "version": version}
+    if address in found.declarations or (same is not None and same.key != own):
+        return own if same is None else same.key
     if same is None:
-        _declare(found, address, record, promotion, names)
-    elif same.key == own:
+        _declare(found, address, encode(record), promotion, names)
+    else:
         slots = {"content": same.content, **names}
-        found.declarations.setdefault(address, Declaration(address, slots, promotion.place))
-    return own if same is None else same.key
+        found.declarations[address] = Declaration(address, slots, promotion.place)
+    return own
 
 
 def _conflict(promotion: Promotion, schema: str, where: str) -> Problem:
@@ -203,29 +220,21 @@ def _conflict(promotion: Promotion, schema: str, where: str) -> Problem:
 
 
 def _declare(
-    found: Resolution,
-    address: Address,
-    record: Record | bytes,
-    promotion: Promotion,
-    names: Mapping[str, str],
+    found: Resolution, address: Address, content: bytes, promotion: Promotion, names: Mapping[str, str]
 ) -> None:
-    content = record if isinstance(record, bytes) else encode(record)
     source = record_source(content)
     found.records[source.split(":")[1]] = content
     slots = {"content": content_digest(content), **names}
-    found.declarations.setdefault(address, Declaration(address, slots, promotion.place, source))
+    found.declarations[address] = Declaration(address, slots, promotion.place, source)
 
 
-def _refused(record: Record) -> Sequence[Problem]:
-    problems = problems_of({**record, "createdAt": _ANY_TIME}, where="")
-    if problems:
-        return problems
-    size = len(encode(record))
-    if size <= RECORD_LIMIT:
-        return ()
+def _refused(record: Record) -> tuple[Problem, ...]:
+    return problems_of({**record, "createdAt": _ANY_TIME}, where="")
+
+
+def _too_large(name: str, size: int) -> Problem:
     message = f"the record has {size} bytes, and at most {RECORD_LIMIT} are allowed"
-    fix = "use fewer and larger shards"
-    return (Problem(code="E_RECORD_LIMIT", message=message, got=str(record.get("name")), fix=fix),)
+    return Problem(code="E_RECORD_LIMIT", message=message, got=name, fix="use fewer and larger shards")
 
 
 def entry_content(promotion: Promotion, source: Source, schema_uri: str) -> Record:
