@@ -19,6 +19,8 @@ import signal
 
 NAMES: frozenset[str] = frozenset(
     {
+        "bucket.copy.mid",
+        "bucket.copy.rename.before",
         "fs.alias.cas",
         "fs.alias.dirsync",
         "fs.alias.fsync",

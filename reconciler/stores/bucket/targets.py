@@ -10,7 +10,9 @@ find it; else by bucket and key, or by the path in a private network of one's ow
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,7 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from reconciler.errors import InvalidInput
+from reconciler.errors import InvalidInput, ReconcilerError
+from reconciler.failpoints import failpoint
 from reconciler.model import Shard, StoreConfig
 from reconciler.stores.atproto.dagcbor import Data, Link, Record
 from reconciler.stores.atproto.lexicon import BLOB_LIMIT, STORAGE_BLOBS
@@ -26,7 +29,7 @@ from reconciler.stores.atproto.shards import checksum, public_problem, storage_o
 from reconciler.stores.bucket.reading import SHARD_LIMIT, Measured, ShardReader, check_hash
 from reconciler.stores.bucket.s3 import S3Location
 from reconciler.stores.port import Surroundings
-from reconciler.stores.serving.durable import create_synced, store_faults, unique_name
+from reconciler.stores.serving.durable import FILE_MODE, store_faults
 
 TAR: Final = "application/x-tar"
 _RAW: Final = b"\x01\x55\x12\x20"
@@ -123,29 +126,66 @@ class DirectoryTarget:
         return storage_of([Shard(f"{base}/{one.sha256}.tar", one.sha256) for one in measured], where=where)
 
     def receive(self, copy: Copy, reader: ShardReader) -> bool:
-        """Write beside the name, make it durable, then give it the name."""
+        """Write beside the name, make it durable, then give it the name.
+
+        The file beside it is locked and named after the content too: a second writer of the same shard waits,
+        and what a killed one left is written over by the next.
+        """
         with store_faults(str(self.directory)):
             self.directory.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                return self._receive(handle, copy, reader)
+                return not _stands(handle, copy) and self._receive(handle, copy, reader)
             finally:
                 os.close(handle)
 
     def _receive(self, handle: int, copy: Copy, reader: ShardReader) -> bool:
-        with suppress(FileNotFoundError):
-            if os.stat(copy.name, dir_fd=handle, follow_symlinks=False).st_size == copy.measured.size:
-                return False
-        temporary = f".{unique_name()}.part"
+        beside = f".{copy.name}.part"
+        part = _locked(handle, beside)
         try:
-            create_synced(handle, temporary, checked_pieces(copy, reader, self.limit))
-            os.replace(temporary, copy.name, src_dir_fd=handle, dst_dir_fd=handle)
-        except BaseException:
+            if _stands(handle, copy):
+                return False  # the writer that was waited for made it
+            os.ftruncate(part, 0)
+            for piece in checked_pieces(copy, reader, self.limit):
+                failpoint("bucket.copy.mid")
+                _write_all(part, piece)
+            os.fsync(part)
+            failpoint("bucket.copy.rename.before")
+            os.rename(beside, copy.name, src_dir_fd=handle, dst_dir_fd=handle)
+            os.fsync(handle)
+        except ReconcilerError:
             with suppress(OSError):
-                os.unlink(temporary, dir_fd=handle)
+                os.unlink(beside, dir_fd=handle)
             raise
-        os.fsync(handle)
+        finally:
+            os.close(part)
         return True
+
+
+def _locked(handle: int, name: str) -> int:
+    """A file of this name that no other writer has; one that was renamed or removed meanwhile is not it."""
+    while True:
+        part = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE, dir_fd=handle)
+        fcntl.flock(part, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.stat(name, dir_fd=handle, follow_symlinks=False).st_ino == os.fstat(part).st_ino:
+                return part
+        os.close(part)
+
+
+def _stands(handle: int, copy: Copy) -> bool:
+    """Whether the copy is there, whole."""
+    try:
+        found = os.stat(copy.name, dir_fd=handle, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == copy.measured.size
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
 
 
 @dataclass(frozen=True, slots=True)
