@@ -65,12 +65,13 @@ class PromotionData:
         self.copies[address] = tuple(
             Copy(shard, one) for shard, one in zip(source.shards, measured, strict=True)
         )
-        return replace(
-            source,
-            storage=target.storage(measured, where=""),
-            provenance=pinned,
-            size=sum(one.size for one in measured),
+        size = sum(one.size for one in measured)
+        self.surroundings.progress(
+            f"{promotion.name}@{promotion.version}: {len(measured)} shards, {size} bytes, "
+            f"are copied to {promotion.copy_to} before its records are written"
         )
+        storage = target.storage(measured, where="")
+        return replace(source, storage=storage, provenance=pinned, size=size)
 
     def copy(self, addresses: Iterable[Address]) -> None:
         """Make the copies that the entries among some addresses need; what is there already is kept.

@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from reconciler.canonical import parse_strict
 from reconciler.desired.draft import Draft, Use
-from reconciler.desired.location import redacted, relative_path_problem
+from reconciler.desired.location import relative_path_problem
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
-from reconciler.model import Origin, Place, Promotion, Shard
+from reconciler.model import Origin, Place, Promotion, Shard, public_location
 from reconciler.reference import DEV, LATEST, Reference
+from reconciler.url_secrets import carries_secret
 
 ATPROTO: Final = "atproto"
 BUCKET: Final = "bucket"
@@ -214,12 +215,12 @@ def _shards(
 ) -> Iterator[Shard]:
     for index, item in enumerate(written):
         url = item if isinstance(item, str) else item["url"]
-        if redacted(url) != url and "@" in url.partition("://")[2].partition("/")[0]:
+        if carries_secret(url):
             draft.refuse(
                 "E_SECRET_IN_CONFIG",
-                "a committed URL has no user part, where passwords travel",
+                "a committed URL has no password, signature or token in it",
                 Place(document.path, *document.place((*steps, index))),
-                got=redacted(url),
+                got=public_location(url),
                 fix="name the data without credentials",
             )
         if "://" not in url or url.startswith("file:"):

@@ -138,6 +138,10 @@ def test_the_same_version_in_two_documents_is_refused_with_both_places(repositor
             "E_HASH_LENGTH",
         ),
         ("{schema: schemas/sample.json, urls: ['https://me:secret@x.example/1.tar']}", "E_SECRET_IN_CONFIG"),
+        (
+            "{schema: schemas/sample.json, urls: ['https://x.example/1.tar?X-Amz-Signature=secret@']}",
+            "E_SECRET_IN_CONFIG",
+        ),
         ("{schema: schemas/sample.json, urls: [/etc/passwd]}", "E_SOURCE_PATH"),
         ("{schema: schemas/sample.json, urls: [../1.tar]}", "E_SOURCE_PATH"),
         ("{schema: schemas/sample.json, urls: ['file:///etc/passwd']}", "E_SOURCE_PATH"),

@@ -32,6 +32,9 @@ _IDLE_SECONDS: Final = 2.0
 """A connection that was idle for longer is not used again: servers close theirs after some seconds, and a
 write that meets that would have an unknown outcome for nothing."""
 
+_SLOWEST: Final = 100_000
+"""Bytes per second, below which a long answer counts as none."""
+
 _CHUNK: Final = 1 << 18
 _ORIGIN = re.compile(
     r"(https?)://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,64}\])(?::([0-9]{1,5}))?/?", re.ASCII
@@ -249,10 +252,13 @@ class Connection:
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    have = 0
+    """The bytes of an answer; one that only drips ends as no answer."""
+    started, have = time.monotonic(), 0
     while piece := answer.read(_CHUNK):
         have += len(piece)
         yield piece
+        if time.monotonic() - started > WHOLE_SECONDS + have / _SLOWEST:
+            raise TimeoutError
     declared = answer.headers.get("content-length")
     if declared is not None and declared.isdigit() and int(declared) != have:
         raise http.client.IncompleteRead(b"", int(declared) - have)

@@ -15,12 +15,13 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import Shard, public_location
 from reconciler.stores.atproto.dagcbor import Data, Record
 from reconciler.stores.atproto.lexicon import STORAGE_HTTP, STORAGE_S3
+from reconciler.url_secrets import carries_secret
 
 MOST: Final = 10_000
 """The shards of one dataset: about as many as fit into a record."""
@@ -32,11 +33,6 @@ _NUMERIC_HOST = re.compile(
     r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?", re.ASCII | re.IGNORECASE
 )
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", re.ASCII)
-_SECRET = re.compile(
-    r"(?:^|[-_.])(?:sig|signature|token|credential|secret|password|passwd|pwd|auth|authorization|api-?key|"
-    r"accesskey|access-?key-?id|awsaccesskeyid|googleaccessid|key|session|jwt)(?:$|[-_.])",
-    re.ASCII | re.IGNORECASE,
-)
 _LOCAL_NAMES: Final = ("localhost", ".localhost", ".local", ".internal")
 
 
@@ -144,6 +140,14 @@ def public_problem(url: str, *, allow_private: bool, where: str) -> Problem | No
             got=url,
             fix="copy the data: 'data: {copy: STORE}' or --copy-to STORE",
         )
+    if carries_secret(url):
+        return Problem(
+            code="E_URL_CREDENTIALS",
+            message="the URL carries a password or a signature, which would be made public",
+            path=where,
+            got=public_location(url),
+            fix="name the data without credentials, or copy it",
+        )
     scheme = url.partition("://")[0]
     if scheme == "s3":
         return _s3_problem(url, where)
@@ -172,14 +176,6 @@ def _http_problem(url: str, *, allow_private: bool, where: str) -> Problem | Non
             got=public_location(url),
             fix="write scheme, host and path without fragments, backslashes and spaces",
         )
-    if "@" in parts.netloc or any(_SECRET.search(name) for name, _ in _query(parts.query)):
-        return Problem(
-            code="E_URL_CREDENTIALS",
-            message="the URL carries a password or a signature, which would be made public",
-            path=where,
-            got=public_location(url),
-            fix="name the data without credentials, or copy it",
-        )
     if not allow_private and _private(host):
         return Problem(
             code="E_URL_PRIVATE",
@@ -189,10 +185,6 @@ def _http_problem(url: str, *, allow_private: bool, where: str) -> Problem | Non
             fix="serve the data publicly, or copy it",
         )
     return None
-
-
-def _query(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, separator="&")
 
 
 def _private(host: str) -> bool:
@@ -207,14 +199,6 @@ def _private(host: str) -> bool:
 
 def _s3_problem(url: str, where: str) -> Problem | None:
     bucket, slash, key = url.removeprefix("s3://").partition("/")
-    if "@" in bucket or any(_SECRET.search(name) for name, _ in _query(key.partition("?")[2])):
-        return Problem(
-            code="E_URL_CREDENTIALS",
-            message="the URL carries a password or a signature, which would be made public",
-            path=where,
-            got=public_location(url),
-            fix="name the object without credentials, or copy it",
-        )
     if not _BUCKET.fullmatch(bucket) or not slash or not key or not _VISIBLE.fullmatch(key):
         return Problem(
             code="E_URL_SYNTAX",

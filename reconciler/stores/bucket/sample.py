@@ -18,7 +18,7 @@ from msgspec import MsgspecError, msgpack
 
 from reconciler.errors import InvalidInput
 
-MEMBER_LIMIT: Final = 256 << 20
+MEMBER_LIMIT: Final = 64 << 20
 
 
 class Sampled(NamedTuple):
@@ -36,7 +36,7 @@ class _Tap(RawIOBase):
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
-        self._rest = b""
+        self._rest = memoryview(b"")
         self.digest = sha256()
         self.size = 0
 
@@ -44,28 +44,33 @@ class _Tap(RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Exactly so many bytes, fewer at the end."""
-        parts = [self._rest]
-        have = len(self._rest)
+        """So many bytes, fewer only at the end."""
+        parts: list[memoryview] = []
+        have = 0
         while size < 0 or have < size:
-            piece = next(self._pieces, b"")
-            if not piece:
-                break
-            self.digest.update(piece)
-            self.size += len(piece)
-            parts.append(piece)
-            have += len(piece)
-        whole = b"".join(parts)
-        end = have if size < 0 else size
-        self._rest = whole[end:]
-        return whole[:end]
+            if not self._rest:
+                self._rest = memoryview(self._next())
+                if not self._rest:
+                    break
+            end = len(self._rest) if size < 0 else size - have
+            parts.append(self._rest[:end])
+            have += len(parts[-1])
+            self._rest = self._rest[end:]
+        return b"".join(parts)
 
     def drain(self) -> None:
         """Let the rest pass."""
-        self._rest = b""
+        self._rest = memoryview(b"")
+        while self._next():
+            pass
+
+    def _next(self) -> bytes:
         for piece in self._pieces:
-            self.digest.update(piece)
-            self.size += len(piece)
+            if piece:
+                self.digest.update(piece)
+                self.size += len(piece)
+                return piece
+        return b""
 
 
 def sampled(pieces: Iterable[bytes], *, where: str) -> Sampled:
