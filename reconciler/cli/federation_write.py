@@ -39,7 +39,7 @@ from reconciler.points import points_of
 from reconciler.render.text import plural
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, LABEL, SCHEMA, record_key, record_uri
 from reconciler.stores.atproto.order import ENTRIES
-from reconciler.stores.atproto.repository import Key
+from reconciler.stores.atproto.repository import Key, Reading
 from reconciler.stores.atproto.resolution import Resolution, placed, resolved
 from reconciler.stores.atproto.sample_schema import fragile_fields
 
@@ -54,16 +54,15 @@ class _Decided(NamedTuple):
 def promote(args: argparse.Namespace, console: Console) -> Exit:
     """Publish one version."""
     with open_account(args, console) as one:
-        want = wanted(args, one)
+        want, reading = wanted(args, one), one.store.reading()
         try:
-            source = one.workspace.data.placed(want.promotion, want.source, one.store)
+            source = one.workspace.data.placed(want.promotion, want.source, one.store, reading)
         except InvalidInput as error:
             raise InvalidInput(placed(error.problems, COMMAND_LINE)) from error
         want = replace(want, source=source)
-        publisher = publisher_of(one.store.did, one.store.reading())
-        found = resolved([(want.promotion, source)], publisher)
+        found = resolved([(want.promotion, source)], publisher_of(one.store.did, reading))
         one.workspace.records.update(found.records)
-        _check_assumed(one, want)
+        _check_assumed(want, reading)
 
         def decide(live: Mapping[Address, Observed]) -> Intention:
             changes = tuple(_towards(found.declarations.values(), live))
@@ -90,14 +89,14 @@ def withdraw(args: argparse.Namespace, console: Console) -> Exit:
         promotion = Promotion(
             store=one.name, name=name, version=version, place=COMMAND_LINE, reason=args.reason or "by hand"
         )
-        publisher = publisher_of(one.store.did, one.store.reading())
-        found = resolved([(promotion, None)], publisher)
+        reading = one.store.reading()
+        found = resolved([(promotion, None)], publisher_of(one.store.did, reading))
 
         def decide(live: Mapping[Address, Observed]) -> Intention:
             changes = tuple(_towards(found.declarations.values(), live))
             if changes:
                 one.store.log_in()
-            notes = tuple(_left(one, name, version))
+            notes = tuple(_left(reading, name, version))
             return Intention(changes=changes, said="no such version was promoted", notes=notes)
 
         _carry_out(console, args, one, promotion, _Decided(tuple(found.declarations), decide))
@@ -137,13 +136,13 @@ def _sources(found: Resolution, changes: Iterable[Change]) -> dict[Address, str]
     return {wish.address: wish.source for wish in wishes if wish.source is not None}
 
 
-def _check_assumed(one: OpenAccount, want: Wanted) -> None:
+def _check_assumed(want: Wanted, reading: Reading) -> None:
     """A version that nobody named must not replace one that comes from something else.
 
     Raises:
         Denied: E_PROMOTED_EXISTS.
     """
-    stored = one.store.reading().records.get(Key(ENTRY, entry_key(want.promotion)))
+    stored = reading.records.get(Key(ENTRY, entry_key(want.promotion)))
     about = stored.record.get("contentMetadata") if stored is not None else None
     before = about.get("source") if isinstance(about, dict) else None
     if want.assumed and stored is not None and before != dict(want.source.provenance):
@@ -179,10 +178,10 @@ def _preflight(one: OpenAccount, want: Wanted, changes: tuple[Change, ...]) -> I
         yield f"login as {one.store.did}; the writes cost {points_of(changes)} points"
 
 
-def _left(one: OpenAccount, name: str, version: str) -> Iterator[str]:
+def _left(reading: Reading, name: str, version: str) -> Iterator[str]:
     """Labels of the same name and version that are not ours to take."""
     own = record_key(COLLECTIONS[LABEL], name, version)
-    for (kind, key), stored in one.store.reading().records.items():
+    for (kind, key), stored in reading.records.items():
         named = stored.slots.get("name") == name and stored.slots.get("version") == version
         if kind == LABEL and named and key != own:
             yield f"another label {name}@{version} stands there as {key}; it was not promoted from here"

@@ -39,8 +39,14 @@ class PromotionData:
     _readers: dict[bool, ShardReader] = field(default_factory=dict)
     _of: dict[Address, tuple[Target, ShardReader]] = field(default_factory=dict)
 
-    def placed(self, promotion: Promotion, source: Source, store: AtprotoStore) -> Source:
+    def placed(self, promotion: Promotion, source: Source, store: AtprotoStore, reading: Reading) -> Source:
         """The source with its data where readers will find it.
+
+        Args:
+            promotion: what is wanted.
+            source: where it comes from.
+            store: the account that it goes to.
+            reading: what the account holds.
 
         Raises:
             InvalidInput: the data may not be made public, or cannot be copied.
@@ -56,7 +62,7 @@ class PromotionData:
         target = self._target(promotion.copy_to, store, private=private)
         address = Address(store.config.name, ENTRY, entry_key(promotion))
         pinned = {**source.provenance, "copiedFrom": _pin(promotion.copy_to, source.shards)}
-        live = _unchanged(store.reading(), address.key, pinned)
+        live = _unchanged(reading, address.key, pinned)
         if live is not None:
             return live_source(source, live, pinned)
         reader = self.reader(private=private)

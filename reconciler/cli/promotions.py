@@ -82,15 +82,18 @@ def resolution(
         Unavailable, Corrupt: the account or a source cannot be read.
     """
     problems: list[Problem] = []
+    reading = store.reading()
     read: list[tuple[Promotion, Source | None]] = []
     for promotion, source in sources.read_all(promotions, problems):
         try:
-            read.append((promotion, None if source is None else data.placed(promotion, source, store)))
+            read.append(
+                (promotion, None if source is None else data.placed(promotion, source, store, reading))
+            )
         except InvalidInput as error:
             problems += placed(error.problems, promotion.place)
     if problems:
         raise InvalidInput(problems)
-    return resolved(read, publisher_of(store.did, store.reading()))
+    return resolved(read, publisher_of(store.did, reading))
 
 
 def publisher_of(did: str, reading: Reading) -> Publisher:

@@ -104,3 +104,25 @@ def test_what_the_reference_wrote_is_promoted_from_its_own_index_and_loaded_by_i
         "type": "Sample",
         "samples": [[number, [float(number), 2.5]] for number in range(3)],
     }
+
+
+def test_blobs_of_the_account_are_loaded_by_the_reference(
+    world: World, client: Path, files: FileServer
+) -> None:
+    root = world.repository.root
+    written = atdata_runner.asked(
+        client,
+        do="write",
+        shard=str(files.root / "0.tar"),
+        index=str(root / "var" / "theirs.db"),
+        count=2,
+        name="d1",
+        url=str(files.root / "0.tar"),
+        metadata=None,
+    )
+    world.repository.edit("desired/stores.yaml", "var/index.db", "var/theirs.db")
+    body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {written['cid']}}}\n"
+    world.promote("d1", body + "data: {copy: public}\n")
+    world.ok("apply", "--yes")
+    found = read(world, client, "d1", load=True)["d1"]
+    assert found["samples"] == [[number, [float(number), 2.5]] for number in range(2)]

@@ -9,7 +9,8 @@ import msgspec.msgpack
 import pytest
 
 from reconciler.stores.atproto.dagcbor import from_json
-from tests.integration.federation.conftest import ENTRIES, LABELS, SCHEMAS, World
+from tests.integration.federation.archives import write_shards
+from tests.integration.federation.conftest import ENTRIES, LABELS, SCHEMAS, World, stores
 from tests.integration.federation.index import sample_schema
 
 PUBLIC = ("--store", "public")
@@ -259,3 +260,33 @@ def test_the_list_shows_every_label_and_entries_without_one(world: World) -> Non
     ]
     text = world.ok("federation", "list", "d2", *PUBLIC).out
     assert (text.startswith("d2@2.0.0"), text.count("\n")) == (True, 1)
+
+
+def test_data_is_copied_by_hand_before_the_records(world: World) -> None:
+    write_shards(world.repository.root / "var/source", 1)
+    world.index.insert("d1", [str(world.repository.root / "var/source/0.tar")])
+    found = promote(world, "d1", "--copy-to", "public", "--dry-run")
+    assert found["notes"][2] == "1 shard copied to public, 10240 bytes"
+    promote(world, "d1", "--copy-to", "public")
+    assert world.records(ENTRIES)[0]["storage"]["$type"] == "science.alt.dataset.storageBlobs"
+    assert promote(world, "d1", "--copy-to", "public")["status"] == "unchanged"
+
+
+def test_a_registry_revision_is_promoted_by_hand(world: World) -> None:
+    registry = (
+        '  registry: {kind: registry, database: "sqlite:var/registry.db", objects: file:var/manifests, '
+        "create: true}\n"
+    )
+    world.write("desired/stores.yaml", stores(world.server, world.account, registry))
+    (world.repository.root / "one.json").write_text('{"kind": "evm-rpc"}')
+    (world.repository.root / "sample.json").write_text(json.dumps(sample_schema()))
+    on = ("--store", "registry")
+    done = world.ok("registry", "manifest", "register", "one.json", *on, "--output", "json").document
+    world.ok("registry", "link", "ethereum/mainnet", done["hash"], *on)
+    world.ok("registry", "tag", "set", "ethereum/mainnet@1.0.0", done["hash"], *on)
+    words = ("--name", "mainnet", "--schema", "sample.json", "--url", URL)
+    promote(world, *words, "--registry", "ethereum/mainnet@1.0.0")
+    assert world.records(ENTRIES)[0]["contentMetadata"]["source"] == {
+        "dataset": "ethereum/mainnet@1.0.0",
+        "manifest": f"sha256:{done['hash']}",
+    }
