@@ -82,6 +82,16 @@ class AtprotoHarness:
         self._terms = AtprotoTerms(self._account.did)
         self._opened: list[AtprotoStore] = [] if opened is None else opened
 
+    @property
+    def ledger(self) -> str:
+        """Where the ledger is, as a document names it."""
+        return "file:store"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What else the environment holds."""
+        return {}
+
     def fresh(self) -> Self:
         """Another account, with an empty repository."""
         self.close()
@@ -98,7 +108,7 @@ class AtprotoHarness:
         settings = {
             "service": self._server.url,
             "identity": self._account.did if create else _NOBODY,
-            "ledger": "file:store",
+            "ledger": self.ledger,
             "credentials": {"env": _VARIABLE},
             "allowPrivate": True,
         }
@@ -107,7 +117,7 @@ class AtprotoHarness:
             root=self._base,
             lock_timeout=lock_timeout,
             records=RECORDS,
-            variables={_VARIABLE: self._account.session},
+            variables={_VARIABLE: self._account.session, **self.variables},
         )
         self._opened.append(open_store(config, surroundings, pause=lambda _seconds: None))
         return self._opened[-1]

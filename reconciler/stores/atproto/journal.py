@@ -45,9 +45,6 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 class Ledger(Protocol):
     """What a run asks of a ledger."""
 
-    def end(self) -> End:
-        """The end of the chain."""
-
     def put_intent(
         self,
         seq: int,
@@ -73,11 +70,22 @@ class Ledger(Protocol):
         """Close a record."""
 
 
+class NumberTaken(Conflict):
+    """Another run took the number of ours first, and nothing was written: without a lock, begin again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The right to write: the ledger, and a check that nobody took over meanwhile."""
+    """The right to write, for one run or for the end of an open one.
+
+    Attributes:
+        ledger: where it is recorded.
+        end: the end of the chain as it was when the right was got.
+        still_ours: checks that nobody took over meanwhile.
+    """
 
     ledger: Ledger
+    end: End
     still_ours: Callable[[], None]
 
 
@@ -110,16 +118,26 @@ class Journal(Protocol):
         """Let go of everything that is held."""
 
 
-def open_journal(config: StoreConfig, surroundings: Surroundings) -> Journal:
+def open_journal(config: StoreConfig, surroundings: Surroundings, pause: Callable[[float], None]) -> Journal:
     """The ledger that a configuration names; it need not exist yet.
 
+    Args:
+        config: the account.
+        surroundings: what it may know of the world.
+        pause: waits some seconds between two tries.
+
     Raises:
-        InvalidInput: E_URL_SCHEME.
+        InvalidInput: E_URL_SCHEME, E_STORE_LOCATION, E_ENV.
+        Unavailable: E_STORE_DRIVER, the client of buckets is not installed.
     """
     location = str(config.settings["ledger"])
     scheme, _, path = location.partition(":")
     if scheme == "file" and path:
         return DirectoryJournal(config, surroundings, path)
+    if scheme == "s3":
+        from reconciler.stores.atproto.journal_s3 import BucketJournal  # noqa: PLC0415 - an extra
+
+        return BucketJournal(config, surroundings, pause)
     raise InvalidInput.of(
         "E_URL_SCHEME",
         "the ledger of an account is kept in file:PATH or s3://BUCKET/PREFIX",
@@ -182,7 +200,7 @@ class DirectoryJournal:
             if not ledger.head():
                 probe(root, self._path)
             ledger.settle()
-            yield Held(ledger, lambda: self._check_lock(root, inode))
+            yield Held(ledger, ledger.end(), lambda: self._check_lock(root, inode))
 
     def kept(self) -> bytes:
         """What was kept of the last reading of the repository."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import Final
 
 from reconciler.canonical import sha256_digest
+from reconciler.errors import Conflict
 from reconciler.ledger import Record, Run
 from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.points import allowance_of
@@ -21,7 +23,7 @@ from reconciler.stores.atproto import transaction
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
-from reconciler.stores.atproto.journal import Held, open_journal
+from reconciler.stores.atproto.journal import Held, NumberTaken, open_journal
 from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.preconditions import check_form
@@ -29,6 +31,9 @@ from reconciler.stores.atproto.repository import Reading, Repository
 from reconciler.stores.atproto.writes import Wishes
 from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc
 from reconciler.stores.port import Capabilities, Surroundings
+
+_RACES: Final = 32
+"""How often a run without a lock begins again because another took its number."""
 
 __all__ = ["SHAPE", "AtprotoStore", "open_store"]
 
@@ -55,7 +60,7 @@ class AtprotoStore:
         self._surroundings = surroundings
         self._pause = pause
         self._secrets = Secrets()
-        self._journal = open_journal(config, surroundings)
+        self._journal = open_journal(config, surroundings, pause)
         self._where = str(config.place)
         self._private = config.settings.get("allowPrivate") in {True, "true"}
         service = config.settings.get("service")
@@ -162,13 +167,29 @@ class AtprotoStore:
         if not self._journal.head():
             # A refusal makes no ledger.
             transaction.check(self._session(None, wishes), steps)
+        for _ in range(_RACES):
+            results = self._commit(steps, run, wishes)
+            if results is not None:
+                self._keep()
+                return results
+        raise Conflict.of(
+            "E_LOCKED",
+            "other runs take every number of the ledger first",
+            path=self._where,
+            fix="wait for them",
+        )
+
+    def _commit(self, steps: Sequence[Step], run: Run, wishes: Wishes) -> tuple[StepResult, ...] | None:
+        """Commit; None where another run had to be finished, or was faster, so that it must begin again."""
         with self._journal.held(run.command or "commit") as held:
             session = self._session(held, wishes)
-            self._finish(session)
-            end = held.ledger.end()
-            results = transaction.commit(session, end.next_seq, end.link, steps, run)
-        self._keep()
-        return results
+            if held.end.open_record is not None:
+                transaction.recover(session, held.end.open_record)
+                return None
+            try:
+                return transaction.commit(session, held.end.next_seq, held.end.link, steps, run)
+            except NumberTaken:
+                return None
 
     def recover(self) -> tuple[StepResult, ...] | None:
         """Finish the run that a killed process left open; None if there is none.
@@ -180,7 +201,10 @@ class AtprotoStore:
         if self._journal.open_record() is None:
             return None
         with self._journal.held("recover") as held:
-            return self._finish(self._session(held, Wishes(self.did, self._surroundings.records)))
+            if held.end.open_record is None:
+                return None  # whoever held it has finished it meanwhile
+            session = self._session(held, Wishes(self.did, self._surroundings.records))
+            return transaction.recover(session, held.end.open_record)
 
     def log_in(self) -> None:
         """Log in now, so that a missing or wrong password is known before anything is done.
@@ -243,12 +267,6 @@ class AtprotoStore:
             reading=self.reading(),
             where=self._where,
         )
-
-    def _finish(self, session: transaction.Session) -> tuple[StepResult, ...] | None:
-        """Finish an open run under the lock."""
-        assert session.held is not None  # noqa: S101 - both callers hold it
-        record = session.held.ledger.end().open_record
-        return None if record is None else transaction.recover(session, record)
 
     def _keep(self) -> None:
         kept = self._repository.kept()

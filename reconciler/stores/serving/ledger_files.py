@@ -53,7 +53,7 @@ class End(NamedTuple):
     open_record: Record | None = None
 
 
-def _are_a_chain(names: Sequence[str]) -> bool:
+def are_a_chain(names: Sequence[str]) -> bool:
     """Whether sorted names are those of a chain: all have the form, and fill the range that they span."""
     if not names:
         return True
@@ -221,7 +221,7 @@ class LedgerFiles:
             if attempt:
                 time.sleep(_PAUSE)
             names = self._listed()
-            if _are_a_chain(names):
+            if are_a_chain(names):
                 return names
         raise self._broken(_what_is_wrong(names))
 

@@ -126,6 +126,7 @@ class World:
     contents: dict[str, bytes] = field(default_factory=dict)
     pauses: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def did(self) -> str:
@@ -149,7 +150,7 @@ class World:
         self, *, login: str | None = None, lock_timeout: float = 30.0, **settings: object
     ) -> Iterator[AtprotoStore]:
         """A handle; its pauses are noted and not waited for."""
-        variables = {VARIABLE: self.account.session if login is None else login}
+        variables = {VARIABLE: self.account.session if login is None else login, **self.environment}
         surroundings = Surroundings(
             root=self.base,
             lock_timeout=lock_timeout,
@@ -218,7 +219,7 @@ class World:
         """The same account, as a second machine with a ledger of its own reaches it."""
         place = self.base / base
         place.mkdir(exist_ok=True)
-        return World(place, self.server, self.account, self.contents)
+        return World(place, self.server, self.account, self.contents, environment=self.environment)
 
 
 def outcomes(results: Sequence[StepResult] | ApplyReport) -> list[Outcome]:
