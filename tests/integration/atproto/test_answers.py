@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from reconciler.errors import Exit, InvalidInput, LimitExceeded, OutcomeUnknown, Unavailable
 from reconciler.model import Outcome
 from tests.integration.atproto.world import Promoted, World, ledger_of, outcomes
-from tests.servers.pds import PASSWORD
+from tests.servers.pds import PASSWORD, running
 from tests.servers.pds_proxy import APPLY, LOGIN, REFRESH, REPO, Fault, Plan, Said, before, refusal
 
 ONE = Promoted("experiment-2024-001")
@@ -154,6 +156,23 @@ def test_server_that_asks_for_a_day_is_not_waited_for(world: World) -> None:
         assert (item.result.outcome, item.result.problems[0].code) == (Outcome.FAILED, "E_RATE_BUDGET")
         assert (world.pauses, world.records()) == ([], {})
         assert outcomes(world.reconcile(store, world.wishes(ONE))) == [Outcome.APPLIED]
+
+
+def test_limit_of_a_real_server_is_waited_for_and_then_reported(tmp_path: Path) -> None:
+    with running(limits=True) as server:
+        world = World(tmp_path, server, server.account())
+        many = [Promoted(f"dataset-{number}") for number in range(900)]
+        with world.open(pointsPerHour="99999", pointsPerDay="99999") as store:
+            told = [item.result for item in world.reconcile(store, world.wishes(*many)).items]
+        assert [result.outcome for result in told].count(Outcome.FAILED) == 1
+        refused = next(result for result in told if result.outcome is Outcome.FAILED)
+        assert refused.problems[0].code == "E_RATE_BUDGET"
+        landed = sum(result.outcome is Outcome.APPLIED for result in told)
+        assert 0 < landed < len(told) - 1
+        asked = [pause for pause in world.pauses if pause > 60]
+        assert len(asked) == 8
+        assert max(asked) < 3_700
+        assert 0 < len(world.records()) < 1_667
 
 
 def test_run_that_costs_more_than_a_day_allows_writes_nothing(world: World) -> None:
