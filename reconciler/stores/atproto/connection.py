@@ -39,6 +39,7 @@ _CHUNK: Final = 1 << 18
 _ORIGIN = re.compile(
     r"(https?)://([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,64}\])(?::([0-9]{1,5}))?/?", re.ASCII
 )
+_PORTS: Final = {"http": 80, "https": 443}
 _TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 """IPv6 addresses that a NAT64 turns into IPv4 ones, private or not; Python calls the first range global."""
 
@@ -61,7 +62,7 @@ class Origin(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        standard = {"http": 80, "https": 443}[self.scheme]
+        standard = _PORTS[self.scheme]
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == standard else f":{self.port}")
 
@@ -86,7 +87,7 @@ def parse_origin(text: str, *, where: str, private: bool) -> Origin:
         InvalidInput: E_URL_SYNTAX or E_URL_PLAIN.
     """
     found = _ORIGIN.fullmatch(text)
-    port = int(found.group(3) or {"http": 80, "https": 443}[found.group(1)]) if found else 0
+    port = int(found.group(3) or _PORTS[found.group(1)]) if found else 0
     if found is None or not 0 < port < 65536:
         # It may come from the environment or from a stranger's document, so it is not repeated.
         raise InvalidInput.of(
@@ -218,6 +219,7 @@ class Connection:
                 continue
             connection = http.client.HTTPConnection(self.origin.host, self.origin.port)
             connection.sock = sock
+            connection.default_port = _PORTS[self.origin.scheme]  # the Host header leaves it out
             connection.auto_open = 0  # it would connect to the name, which nobody checked
             return connection
         raise NotSent(type(problem).__name__ if problem else "no address") from problem

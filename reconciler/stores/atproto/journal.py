@@ -28,7 +28,9 @@ from reconciler.stores.serving.durable import (
     FILE_MODE,
     LEDGER,
     OWN,
+    TMP,
     directory,
+    remove_tree,
     store_faults,
     unique_name,
 )
@@ -105,6 +107,9 @@ class Journal(Protocol):
     def open_record(self) -> Record | None:
         """The run that a killed process left unfinished."""
 
+    def litter(self) -> bool:
+        """Whether a killed process left something half written, which the next holder removes."""
+
     def held(self, command: str) -> AbstractContextManager[Held]:
         """Hold the right to write."""
 
@@ -147,6 +152,17 @@ def open_journal(config: StoreConfig, surroundings: Surroundings, pause: Callabl
     )
 
 
+def _sweep(root: int) -> None:
+    """Remove what killed processes left half written; the caller holds the lock.
+
+    Who keeps a reading holds none, and goes without if this takes its file away.
+    """
+    with directory(root, TMP) as tmp:
+        for name in os.listdir(tmp):
+            with suppress(FileNotFoundError):
+                remove_tree(tmp, name)
+
+
 class DirectoryJournal:
     """A ledger in a directory, with a lock beside it."""
 
@@ -178,6 +194,18 @@ class DirectoryJournal:
         root = self._open()
         return None if root is None else self._ledger(root).end().open_record
 
+    def litter(self) -> bool:
+        """Whether something half written is left; cheap, and takes no lock."""
+        root = self._open()
+        if root is None:
+            return False
+        with store_faults(self._path):
+            try:
+                with directory(root, TMP) as tmp:
+                    return bool(os.listdir(tmp))
+            except FileNotFoundError:
+                return False
+
     @contextmanager
     def held(self, command: str) -> Iterator[Held]:
         """Hold the lock.
@@ -200,6 +228,7 @@ class DirectoryJournal:
             if not ledger.head():
                 probe(root, self._path)
             ledger.settle()
+            _sweep(root)
             yield Held(ledger, ledger.end(), lambda: self._check_lock(root, inode))
 
     def kept(self) -> bytes:
@@ -216,16 +245,15 @@ class DirectoryJournal:
         root = self._open()
         if root is None or not reading:
             return
-        name = f"{_KEPT}.{unique_name()}"
-        with suppress(OSError), directory(root, OWN) as own:
+        name = unique_name()
+        with suppress(OSError), directory(root, OWN) as own, directory(root, TMP) as tmp:
             try:
-                handle = os.open(name, _CREATE, FILE_MODE, dir_fd=own)
-                with os.fdopen(handle, "wb") as file:
+                with os.fdopen(os.open(name, _CREATE, FILE_MODE, dir_fd=tmp), "wb") as file:
                     file.write(reading)
-                os.rename(name, _KEPT, src_dir_fd=own, dst_dir_fd=own)
+                os.rename(name, _KEPT, src_dir_fd=tmp, dst_dir_fd=own)
             except OSError:
                 with suppress(OSError):
-                    os.unlink(name, dir_fd=own)
+                    os.unlink(name, dir_fd=tmp)
 
     def close(self) -> None:
         """Close the directory's descriptor."""

@@ -91,6 +91,10 @@ class BucketJournal:
         """The run that is not closed: a killed process left it, or it is under way."""
         return self.end().open_record
 
+    def litter(self) -> bool:
+        """Nothing: a document is put whole or not at all."""
+        return False
+
     def end(self) -> End:
         """The end of the chain.
 

@@ -198,7 +198,7 @@ class AtprotoStore:
             OutcomeUnknown: its end is still not known.
             Corrupt: E_DIVERGED; the run is closed with that.
         """
-        if self._journal.open_record() is None:
+        if self._journal.open_record() is None and not self._journal.litter():
             return None
         with self._journal.held("recover") as held:
             if held.end.open_record is None:

@@ -24,6 +24,7 @@ OLD = Promoted("old")
 LARGE = Promoted("large", large=True)
 OTHER = Promoted("other", large=True)
 NEVER = 1 << 40
+OWN = ["ledger", "lock", "repository.car", "staging", "tmp"]
 KILLED = -9
 FAMILIES = ("fs.lock", "fs.journal.", "fs.close.", "pds.")
 """Failpoints that a run over an account can pass; `pds.probe` only after a doubtful answer."""
@@ -82,6 +83,9 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_nothing_had_happened(
         work(other)
         assert other.records() == other.expected(LARGE, OTHER), (name, hit)
         assert len(ledger_of(other)) % 2 == 0, (name, hit)
+        own = other.base / "ledger/.reconciler"
+        assert sorted(path.name for path in own.iterdir()) == OWN
+        assert [*(own / "tmp").iterdir(), *(own / "staging").iterdir()] == []
         with other.open() as store:
             assert other.plan(store, other.wishes(LARGE, OTHER)).empty, (name, hit)
 
