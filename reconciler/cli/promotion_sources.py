@@ -8,6 +8,8 @@ change; else from the registry as it is.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.canonical import parse_strict
 from reconciler.desired.promotion import SCHEMA_LIMIT
 from reconciler.errors import InvalidInput, Problem
-from reconciler.model import Address, Desired, Origin, Promotion, Shard, StoreConfig
+from reconciler.model import Desired, Origin, Promotion, Shard, StoreConfig, Value
 from reconciler.reference import Reference
 from reconciler.stores.atdata_index import AtdataIndex, IndexEntry, open_index
 from reconciler.stores.atproto.dagcbor import Record
@@ -30,6 +32,7 @@ from reconciler.stores.port import Surroundings
 if TYPE_CHECKING:
     from reconciler.stores.registry.registry import Registry
 
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TAG = "tag"
 _MANIFEST = "manifest"
 _REGISTRY = "registry"
@@ -46,6 +49,7 @@ class PromotionSources:
     _indexes: dict[str, AtdataIndex] = field(default_factory=dict)
     _registries: dict[str, Registry] = field(default_factory=dict)
     _schemas: dict[str, Record] = field(default_factory=dict)
+    _tags: dict[str, dict[str, Value]] = field(default_factory=dict)
 
     def read_all(
         self, promotions: Sequence[Promotion], problems: list[Problem]
@@ -91,12 +95,10 @@ class PromotionSources:
         if where not in self._schemas:
             document = self.index(index).schema(entry.schema_ref)
             self._schemas[where] = schema_record(document, where=where)
-        hashes = entry.metadata.get(CHECKSUMS)
-        known = hashes if isinstance(hashes, dict) else {}
         shards = all_expanded((Shard(url=url) for url in entry.urls), where="")
         return Source(
             schema=self._schemas[where],
-            shards=tuple(Shard(shard.url, _hash_of(shard.url, known)) for shard in shards),
+            shards=tuple(_hashed(shards, entry.metadata.get(CHECKSUMS))),
             metadata=entry.metadata,
             provenance={"entryCid": entry.cid},
         )
@@ -136,9 +138,7 @@ class PromotionSources:
         """What pins a revision of a registry."""
         reference = Reference.parse(origin.revision)
         store = origin.registry or self._only_registry(origin.revision)
-        address = Address(store, _TAG, str(reference))
-        declared = next((one for one in self.desired.of_store(store) if one.address == address), None)
-        manifest = declared.slots.get(_MANIFEST) if declared is not None else None
+        manifest = self._declared(store).get(str(reference))
         if manifest is None:
             found = self._registry(store).resolve(reference)
             if found is None:
@@ -150,6 +150,16 @@ class PromotionSources:
                 )
             manifest = f"sha256:{found.hash}"
         return {"dataset": str(reference), "manifest": str(manifest)}
+
+    def _declared(self, store: str) -> Mapping[str, Value]:
+        """The manifests that the desired state gives the tags of a registry."""
+        if store not in self._tags:
+            self._tags[store] = {
+                one.address.key: one.slots[_MANIFEST]
+                for one in self.desired.of_store(store)
+                if one.address.kind == _TAG and _MANIFEST in one.slots
+            }
+        return self._tags[store]
 
     def _only_registry(self, revision: str) -> str:
         names = sorted(name for name, config in self.desired.stores.items() if config.kind == _REGISTRY)
@@ -172,9 +182,19 @@ class PromotionSources:
         return self._registries[name]
 
 
-def _hash_of(url: str, known: Mapping[str, Any]) -> str:
-    """The hash that an index keeps for a shard, by its URL or by the end of it."""
-    found = known.get(url)
-    if found is None:
-        found = next((value for path, value in known.items() if path and url.endswith(f"/{path}")), None)
-    return found if isinstance(found, str) and len(found) == 64 else ""
+def _hashed(shards: Sequence[Shard], known: object) -> Iterator[Shard]:
+    """Shards with the hashes that an index keeps, by URL or by an end of it that no other shard has."""
+    hashes = known if isinstance(known, dict) else {}
+    by_name: dict[str, list[str]] = {}
+    for path in hashes:
+        by_name.setdefault(str(path).rpartition("/")[2], []).append(str(path))
+    paths = [_named(shard.url, by_name.get(shard.url.rpartition("/")[2], ())) for shard in shards]
+    count = Counter(paths)
+    for shard, path in zip(shards, paths, strict=True):
+        found = hashes.get(path) if count[path] == 1 else None
+        yield shard._replace(sha256=found) if isinstance(found, str) and _SHA256.fullmatch(found) else shard
+
+
+def _named(url: str, paths: Sequence[str]) -> str:
+    """The path that names a shard: its whole URL, else an end of it."""
+    return url if url in paths else next((path for path in paths if url.endswith(f"/{path}")), "")

@@ -180,3 +180,19 @@ def test_the_other_commands_of_a_repository_with_an_account_work(world: World) -
     world.ok("apply", "--yes")
     for words in (("validate",), ("history",), ("status",), ("drift", "--deep")):
         assert world.run(*words).code == 0, words
+
+
+def test_a_hash_of_the_index_is_published_for_the_one_shard_that_it_can_mean(world: World) -> None:
+    urls = [f"https://data.example.org/{path}" for path in ("a/0.tar", "b/0.tar", "b/1.tar", "c/2.tar")]
+    known = {"0.tar": "aa" * 32, "b/1.tar": "bb" * 32, urls[3]: "cc" * 32, "9.tar": "dd" * 32, "2.tar": 7}
+    cid = world.index.insert("d1", urls, metadata={"checksums": known})
+    world.promote("d1", f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {cid}}}\n")
+    world.ok("apply", "--yes")
+    (entry,) = world.records(ENTRIES)
+    assert [shard["checksum"]["digest"] for shard in entry["storage"]["shards"]] == [
+        "",
+        "",
+        "bb" * 32,
+        "cc" * 32,
+    ]
+    assert "metadata" not in entry

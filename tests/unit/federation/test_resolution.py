@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec.msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.errors import InvalidInput
 from reconciler.model import NOTHING, Address, Origin, Place, Promotion, Shard
@@ -203,3 +205,31 @@ def test_problems_of_every_promotion_are_reported_together() -> None:
     with pytest.raises(InvalidInput) as error:
         resolved(wishes, NOBODY)
     assert [one.code for one in error.value.problems] == ["E_RECORD_LIMIT"] * 3
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/@"), min_size=1, max_size=30)
+
+
+@given(
+    st.lists(st.tuples(NAMES, st.sampled_from(["1.0.0", "2.0.0"])), unique=True, max_size=5),
+    st.dictionaries(NAMES, NAMES, max_size=4),
+)
+def test_resolving_again_what_was_published_wishes_the_same(
+    versions: list[tuple[str, str]], metadata: dict[str, str]
+) -> None:
+    wishes = [
+        (replace(PROMOTION, name=name, version=version, metadata=metadata), SOURCE)
+        for name, version in versions
+    ]
+    first = resolved(wishes, NOBODY)
+    schemas = {
+        ("Sample", "1.0.0"): tuple(
+            PublishedSchema(address.key, str(wish.slots["content"]), schema_meaning(of(first, address)))
+            for address, wish in first.declarations.items()
+            if address.kind == "schema"
+        )
+    }
+    again = resolved(wishes, Publisher(did=DID, schemas=schemas if wishes else {}))
+    assert {address: wish.slots for address, wish in again.declarations.items()} == {
+        address: wish.slots for address, wish in first.declarations.items()
+    }
