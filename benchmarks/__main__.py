@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks import (
     contention,
+    federation,
     hashing,
     noop_plan,
     promote_1000,
@@ -32,6 +33,7 @@ def reports(world: World, worlds: Path, small: Path, peer_python: str) -> Iterat
     yield startup.measure(20)
     yield hashing.measure(small)
     yield contention.measure(small)
+    yield federation.measure(small, count=2000, peer_count=2000)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
     yield registry_tags.measure(small, peer_python=peer_python)

@@ -225,7 +225,9 @@ def public_location(location: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
-_NOT_IDENTITY: Final = frozenset({"create", "credentials", "region", "allowPrivate"})
+_NOT_IDENTITY: Final = frozenset(
+    {"create", "credentials", "region", "allowPrivate", "plc", "ledger", "pointsPerHour", "pointsPerDay"}
+)
 """Settings that say how a live system is reached or made, not which one it is."""
 
 
@@ -259,6 +261,60 @@ class Meta:
     owner: str = ""
     reason: str = ""
     ticket: str = ""
+
+
+class Shard(NamedTuple):
+    """One file of a dataset's data, or a pattern of several; `sha256` is bare hex, empty if not known."""
+
+    url: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a promoted version comes from.
+
+    Either an entry of an index, pinned by its CID; or a schema file of the commit and the shards, perhaps
+    with the revision of a registry that they belong to (`registry` names the store if there are several).
+    """
+
+    index: str = ""
+    entry: str = ""
+    cid: str = ""
+    registry: str = ""
+    revision: str = ""
+    schema: str = ""
+    urls: tuple[Shard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """The wish for one version of a dataset in an account's repository.
+
+    Which records it means follows from the account and the source, so it becomes declarations only when
+    the stores are open. Without an origin the version is withdrawn, and `reason` is its tombstone. Its data
+    stays where it is unless `copy_to` names a store.
+    """
+
+    store: str
+    name: str
+    version: str
+    place: Place
+    origin: Origin | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    copy_to: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    license: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a document says of data that becomes public: its licence, and the members of its metadata."""
+
+    license: str = ""
+    metadata: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +360,8 @@ class Desired:
     so that an emptied document is seen; `authoritative` names the stores in which everything is ours;
     `committed` are the sources that are files of the commit, read from it and not from the disk; `yanked`
     are the releases that were withdrawn and must not be promoted again, in any store.
+    `promotions` become declarations when the stores that they name are open, and `terms` are then those of
+    the entries that they publish.
     """
 
     commit: str
@@ -318,6 +376,8 @@ class Desired:
     committed: frozenset[str] = frozenset()
     yanked: Mapping[Address, Yank] = field(default_factory=dict)
     recoveries: Mapping[str, Recovery] = field(default_factory=dict)
+    promotions: tuple[Promotion, ...] = ()
+    terms: Mapping[Address, Terms] = field(default_factory=dict)
 
     def of_store(self, store: str) -> tuple[Declaration, ...]:
         """The declarations of one store, in address order."""

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "dataset": ("reconciler.cli.dataset", "list, inspect, verify, publish, pack and unpack datasets by hand"),
     "catalog": ("reconciler.cli.catalog", "promote, roll back, move latest and rebuild by hand"),
     "registry": ("reconciler.cli.registry", "keep manifests, links and version tags of a registry by hand"),
+    "federation": ("reconciler.cli.federation", "publish datasets to an account, withdraw and verify them"),
     "import": ("reconciler.cli.import_live", "write the documents that declare what a live store holds"),
     "gc": ("reconciler.cli.gc", "remove what no catalog, alias, tag, pin or wish needs any more"),
     "backup": ("reconciler.cli.backup", "back stores up, verify backups, restore them into an empty place"),

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             return refusal.exit_code if refusal else Exit.DONE
         owners = approved(args, plan, opened, workspace.protected.guards)
         _check_appliable(args, plan, console, reviewed=reviewed is not None or args.expect is not None)
+        workspace.copy_data(plan)
         run_values = replace(
             workspace.run_of(plan, saved.digest if saved else "", "reconciler apply"),
             pull_request=public_location(args.pull_request),

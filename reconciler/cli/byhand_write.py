@@ -61,6 +61,11 @@ _IN_COMMAND = (
     "drop_aliased",
     "drop_last",
     "line",
+    "name",
+    "version",
+    "index",
+    "registry",
+    "copy_to",
 )
 """The options that the ledger's command line repeats; none of them can carry a secret."""
 
@@ -230,8 +235,7 @@ def run_of(args: argparse.Namespace) -> Run:
 def command_line(args: argparse.Namespace) -> str:
     """The command as the ledger keeps it: the operation, its dataset and its known options."""
     words = ["reconciler", args.command, args.operation]
-    if getattr(args, "path", None):
-        words.append(str(args.path))
+    words += (str(getattr(args, name)) for name in ("path", "reference") if getattr(args, name, None))
     if any(getattr(args, name, None) is not None for name in ("id", "release")):
         words.append(str(dataset_of(args)))
     for name in _IN_COMMAND:

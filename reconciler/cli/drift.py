@@ -48,23 +48,22 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
 
 def _observe(workspace: Workspace, config: StoreConfig, report: DriftReport, depth: Depth) -> None:
     """Add one store; a store that cannot be read makes its addresses unknown, never absent."""
-    wishes = workspace.desired.of_store(config.name)
     try:
         one: Opened = workspace.opened(config)
         one.require_finished()
         seen = list(one.store.snapshot(Selection(depth=depth)))
     except (Unavailable, OutcomeUnknown) as error:
-        unreadable(report, wishes, error.problems)
+        unreadable(report, workspace.desired.of_store(config.name), error.problems)
         workspace.progress.problems(error.problems)
         return
     except Corrupt as error:
-        unreadable(report, wishes, error.problems)
+        unreadable(report, workspace.desired.of_store(config.name), error.problems)
         report.summary["corrupt"] += 1
         workspace.progress.problems(error.problems)
         return
     observe_drift(
         report,
-        wishes,
+        workspace.desired.of_store(config.name),
         seen,
         one.inventory,
         shape=one.shape,

@@ -80,7 +80,7 @@ def _check(workspace: Workspace, console: Console) -> None:
 
 
 def _records(workspace: Workspace, config: StoreConfig, address: Address | None) -> list[Record]:
-    records = workspace.opened(config).store.history()
+    records = workspace.by_hand(config).store.history()
     return [record for record in records if address is None or _touches(record, address)]
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,10 +32,12 @@ from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import Store, Surroundings, adapter
+from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
+    from reconciler.cli.promotion_data import PromotionData
+    from reconciler.cli.promotion_sources import PromotionSources
     from reconciler.desired.loader import Loaded
     from reconciler.desired.tree import Tree
     from reconciler.snapshot import Snapshot
@@ -82,7 +85,7 @@ class Opened:
             )
 
 
-@dataclass(slots=True)
+@dataclass
 class Workspace:
     """The desired state of one commit and the stores that the command selected."""
 
@@ -97,6 +100,7 @@ class Workspace:
     progress: Console
     live: Snapshot | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
+    records: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -112,7 +116,7 @@ class Workspace:
         loaded = load_tree(tree, args)
         protected = protect(args, root, tree, loaded)
         desired = protected.over(loaded.desired)
-        names = args.store or sorted(desired.stores)
+        names = args.store or _in_order(desired)
         for name in names:
             protected.check_store(name)
             if name not in desired.stores:
@@ -162,7 +166,30 @@ class Workspace:
         self._stack.close()
 
     def opened(self, config: StoreConfig) -> Opened:
-        """Open one store and fold its ledger."""
+        """Open one store, fold its ledger, and declare what is promoted to it.
+
+        Raises:
+            InvalidInput: everything that is wrong with the promotions.
+            Unavailable: a source of the promotions cannot be read.
+        """
+        one = self.by_hand(config)
+        if any(promotion.store == config.name for promotion in self.desired.promotions):
+            from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - only accounts need it
+
+            if self.live is not None:
+                raise InvalidInput.of(
+                    "E_LIVE_PROMOTIONS",
+                    "what is promoted to an account follows from its records and from the sources",
+                    path="--live",
+                    got=config.name,
+                    fix="plan the other stores with --store, and this one where the account can be read",
+                )
+
+            self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self.records)
+        return one
+
+    def by_hand(self, config: StoreConfig) -> Opened:
+        """Open one store and fold its ledger; what git promotes to it is not looked at."""
         kind = adapter(config.kind)
         if self.live is not None:
             return _published(self.live, config, kind.SHAPE, self.surroundings)
@@ -176,6 +203,34 @@ class Workspace:
             )
         return one
 
+    @cached_property
+    def sources(self) -> PromotionSources:
+        """Where promotions come from; each is opened when it is needed."""
+        from reconciler.cli.promotion_sources import PromotionSources  # noqa: PLC0415 - as above
+
+        return PromotionSources(self.desired, self._reached, self.surroundings, self._stack)
+
+    @cached_property
+    def data(self) -> PromotionData:
+        """Where the data of promotions is, or goes."""
+        from reconciler.cli.promotion_data import PromotionData  # noqa: PLC0415 - as above
+
+        return PromotionData(self.desired, self._reached, self.surroundings, self._stack)
+
+    def _reached(self, config: StoreConfig) -> StoreConfig:
+        """Where a store is, with what the environment says of it."""
+        return _located(config, self.live)
+
+    def copy_data(self, plan: Plan) -> None:
+        """Copy what the promotions of a plan want copied, before the records that name the copies.
+
+        Raises:
+            Corrupt: a shard is not what was planned; no record was written.
+            Unavailable: it cannot be copied; no record was written.
+        """
+        if self.desired.promotions:
+            self.data.copy(change.address for part in plan.stores for change in part.changes)
+
     @property
     def surroundings(self) -> Surroundings:
         """What an adapter may know of the world."""
@@ -185,6 +240,7 @@ class Workspace:
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
             blobs=self._blobs,
+            records=self.records,
             variables=os.environ,
         )
 
@@ -228,6 +284,7 @@ class Workspace:
             pins=pins,
             manifest_ids=manifest_ids,
             now=self.now,
+            terms=self.desired.terms,
         )
         return Plan(
             stores=tuple(parts),
@@ -303,6 +360,12 @@ class Workspace:
                 )
             ),
         )
+
+
+def _in_order(desired: Desired) -> list[str]:
+    """The stores that hold something, by name; accounts last, because their records refer to the others."""
+    stores = [config for config in desired.stores.values() if config.kind in ADAPTERS]
+    return [one.name for one in sorted(stores, key=lambda one: (one.kind == "atproto", one.name))]
 
 
 def refreshed(store: Store, shape: Shape) -> Opened:
@@ -409,7 +472,7 @@ def _located(config: StoreConfig, live: Snapshot | None) -> StoreConfig:
             },
         )
     for name, value in config.settings.items():
-        if isinstance(value, Mapping) and "env" in value:
+        if isinstance(value, Mapping) and "env" in value and name != "credentials":
             variable = value["env"]
             if not os.environ.get(variable):
                 raise InvalidInput.of(

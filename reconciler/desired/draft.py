@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.governance import Exemption, Guards
-from reconciler.model import Address, Declaration, Meta, Place, Recovery, StoreConfig, Yank
+from reconciler.model import Address, Declaration, Meta, Place, Promotion, Recovery, StoreConfig, Yank
 
 
 class Use(NamedTuple):
@@ -71,9 +71,10 @@ class Draft:
     """The desired state in the making. Mutable; `reconciler.desired.loader` freezes it.
 
     `unread` counts the files that could not become part of it. `pins` and `assertions` are what `Dataset`
-    documents want; they become declarations when the manifest files are read. `committed` are the sources
-    that are files of this very commit. `policies` are the `Policy` documents, of which there may be one, and
-    `rules_named` the places where they and the exceptions name a rule.
+    documents want; they become declarations when the manifest files are read. `promotions` are the versions
+    of `Promotion` documents by store, name and version, `schema_files` the files that they name. `committed`
+    are the sources that are files of this very commit. `policies` are the `Policy` documents, of which there
+    may be one, and `rules_named` the places where they and the exceptions name a rule.
     """
 
     stores: dict[str, StoreConfig] = field(default_factory=dict)
@@ -86,6 +87,8 @@ class Draft:
     pins: list[Pin] = field(default_factory=list)
     assertions: list[Assertion] = field(default_factory=list)
     explicit_links: dict[Address, Place] = field(default_factory=dict)
+    promotions: dict[tuple[str, str, str], Promotion] = field(default_factory=dict)
+    schema_files: dict[str, Place] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
     yanked: dict[Address, Yank] = field(default_factory=dict)
     policies: list[Guards] = field(default_factory=list)

@@ -31,6 +31,7 @@ from reconciler.desired.exception import add_exception
 from reconciler.desired.location import relative_path_problem
 from reconciler.desired.pins import add_pins
 from reconciler.desired.policy import add_policy, empty_policy
+from reconciler.desired.promotion import add_promotion, add_removed_promotion, check_promotions
 from reconciler.desired.recovery import add_recovery, check_recoveries
 from reconciler.desired.schema import checked_kind
 from reconciler.desired.stores import add_stores, check_stores
@@ -57,16 +58,21 @@ def _add_removed(document: Document, draft: Draft) -> None:
     draft.note(problem, document, ("document",))
     if problem is None:
         draft.gone.append((gone, Place(document.path, *document.place(("document",)))))
-    add = add_removed_dataset if document.root["was"] == "Dataset" else add_removed_catalog
-    add(document, draft)
+    _REMOVED[document.root["was"]](document, draft)
 
 
+_REMOVED: Final[dict[str, Callable[[Document, Draft], None]]] = {
+    "Catalog": add_removed_catalog,
+    "Dataset": add_removed_dataset,
+    "Promotion": add_removed_promotion,
+}
 _KINDS: Final[dict[str, Callable[[Document, Draft], None]]] = {
     "Catalog": add_catalog,
     "Dataset": add_dataset,
     "Exception": add_exception,
     "Pins": add_pins,
     "Policy": add_policy,
+    "Promotion": add_promotion,
     "Recovery": add_recovery,
     "Removed": _add_removed,
     "Stores": add_stores,
@@ -149,6 +155,7 @@ def load_all(
         committed=frozenset(draft.committed),
         yanked=MappingProxyType(draft.yanked),
         recoveries=MappingProxyType(draft.recoveries),
+        promotions=tuple(draft.promotions[key] for key in sorted(draft.promotions)),
     )
     pins = Pins(datasets=frozenset(draft.pinned.datasets), digests=frozenset(draft.pinned.digests))
     return Loaded(desired, guards, pins)
@@ -248,6 +255,7 @@ def _check_together(draft: Draft, tree: Tree) -> None:
     declare_datasets(draft, tree)
     check_catalogs(draft)
     check_datasets(draft)
+    check_promotions(draft, tree)
     _check_gone(draft, tree)
     _check_sources(draft, tree)
 

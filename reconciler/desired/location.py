@@ -20,6 +20,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.ASCII | re.DOTALL)
 _SECRET = re.compile(r"(?://)?[^/]*@|.*[?#]", re.DOTALL)
 _BUCKET = re.compile(r"//[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'()/=-]*)?", re.ASCII)
 _ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/?", re.ASCII)
+_BASE = re.compile(_ENDPOINT.pattern.removesuffix("/?") + r"(?:/[A-Za-z0-9._~/-]*)?", re.ASCII)
 _WITHHELD = "(withheld)"
 
 
@@ -93,6 +94,20 @@ def database_problem(text: str) -> Problem | None:
 
 def objects_problem(text: str) -> Problem | None:
     """What is wrong with where a registry keeps its manifests' bytes, or None."""
+    return _directory_or_bucket_problem(text, "a registry's manifests are kept in", "file:var/manifests")
+
+
+def ledger_problem(text: str) -> Problem | None:
+    """What is wrong with where the ledger of a remote account is kept, or None."""
+    return _directory_or_bucket_problem(text, "the ledger of an account is kept in", "file:var/public")
+
+
+def bucket_problem(text: str) -> Problem | None:
+    """What is wrong with where copies of data go, or None."""
+    return _directory_or_bucket_problem(text, "copies of data go to", "s3://datasets/public")
+
+
+def _directory_or_bucket_problem(text: str, what: str, example: str) -> Problem | None:
     secret = _secret_problem(text)
     if secret:
         return secret
@@ -103,9 +118,9 @@ def objects_problem(text: str) -> Problem | None:
     if name != "s3":
         return Problem(
             code="E_URL_SCHEME",
-            message="a registry's manifests are kept in file:PATH or s3://BUCKET/PREFIX",
+            message=f"{what} file:PATH or s3://BUCKET/PREFIX",
             got=text,
-            fix="for example file:var/manifests",
+            fix=f"for example {example}",
         )
     if not _BUCKET.fullmatch(rest) or any(
         part in {"", ".", ".."} for part in rest[2:].rstrip("/").split("/")
@@ -115,6 +130,21 @@ def objects_problem(text: str) -> Problem | None:
             message="an S3 location names a bucket, and perhaps a prefix",
             got=text,
             fix="write s3://BUCKET/PREFIX",
+        )
+    return None
+
+
+def index_problem(text: str) -> Problem | None:
+    """What is wrong with the path of a local index, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if _SCHEME.fullmatch(text) or "\\" in text or not text.strip("/") or text.endswith("/"):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="a local index is one file",
+            got=text,
+            fix="write its path, for example var/index.db",
         )
     return None
 
@@ -130,6 +160,21 @@ def endpoint_problem(text: str) -> Problem | None:
             message="an endpoint is a scheme, a host and perhaps a port",
             got=text,
             fix="write https://HOST:PORT, or {env: VARIABLE}",
+        )
+    return None
+
+
+def base_problem(text: str) -> Problem | None:
+    """What is wrong with the URL below which readers find copies of data, or None."""
+    secret = _secret_problem(text)
+    if secret:
+        return secret
+    if not _BASE.fullmatch(text):
+        return Problem(
+            code="E_URL_SYNTAX",
+            message="readers find copies below a URL: a scheme, a host and perhaps a path",
+            got=text,
+            fix="write https://HOST/PATH, or {env: VARIABLE}",
         )
     return None
 

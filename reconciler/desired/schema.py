@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from reconciler.desired.dataset import dataset_name_problem
 from reconciler.desired.location import redacted
+from reconciler.desired.promotion import promoted_name_problem
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import dataset_id_problem, digest_problem
@@ -33,6 +34,7 @@ KINDS: Final[Mapping[str, str]] = {
     "Exception": "exception.json",
     "Pins": "pins.json",
     "Policy": "policy.json",
+    "Promotion": "promotion.json",
     "Recovery": "recovery.json",
     "Removed": "removed.json",
     "Stores": "stores.json",
@@ -60,6 +62,7 @@ _GRAMMARS: Final[Mapping[str, Callable[[str], Problem | None]]] = {
     "namespace": lambda text: dataset_name_problem(text, "name"),
     "name": lambda text: dataset_name_problem("_", text),
     "latest": _latest_problem,
+    "promoted-name": promoted_name_problem,
 }
 
 

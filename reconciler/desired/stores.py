@@ -14,16 +14,31 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.desired.draft import Draft
-from reconciler.desired.location import database_problem, endpoint_problem, objects_problem, root_problem
+from reconciler.desired.location import (
+    base_problem,
+    bucket_problem,
+    database_problem,
+    endpoint_problem,
+    index_problem,
+    ledger_problem,
+    objects_problem,
+    root_problem,
+)
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.model import Place, StoreConfig
 
 _LOCATIONS: Final[Mapping[str, Mapping[str, Callable[[str], Problem | None]]]] = {
+    "atdata-index": {"path": index_problem},
+    "atproto": {"service": endpoint_problem, "plc": endpoint_problem, "ledger": ledger_problem},
+    "bucket": {"root": bucket_problem, "url": base_problem},
     "registry": {"database": database_problem, "objects": objects_problem},
     "serving": {"root": root_problem},
 }
 """For each kind of store: which settings are locations, and what judges them."""
+
+_SHARED: Final = frozenset({"service", "plc", "url"})
+"""Locations that several stores may have: one server holds many accounts."""
 
 _COMPARED: Final = 100
 _TRUTHS: Final = frozenset({"create", "authoritative", "allowPrivate"})
@@ -37,7 +52,7 @@ def add_stores(document: Document, draft: Draft) -> None:
         place = Place(document.path, *at)
         kind = written["kind"]
         for setting, judge in _LOCATIONS[kind].items():
-            value = written[setting]
+            value = written.get(setting)
             if isinstance(value, str):
                 draft.note(judge(value), document, ("stores", name, setting))
         endpoint = written.get("endpoint")
@@ -97,8 +112,8 @@ def _check_locations(draft: Draft) -> None:
     taken: dict[str, StoreConfig] = {}
     for config in draft.stores.values():
         for setting in _LOCATIONS[config.kind]:
-            written = config.settings[setting]
-            if not isinstance(written, str):
+            written = config.settings.get(setting)
+            if not isinstance(written, str) or setting in _SHARED:
                 continue
             scheme, _, rest = written.partition(":")
             location = posixpath.normpath(rest) if scheme in {"file", "sqlite"} else written

@@ -32,7 +32,7 @@ _CODES: Final[Mapping[str, str]] = {
     UPDATE: "E_UPDATE_BUDGET",
     RETARGET: "E_RETARGET_BUDGET",
 }
-BUDGET_CODES: Final = frozenset(_CODES.values())
+BUDGET_CODES: Final = frozenset({*_CODES.values(), "E_RATE_BUDGET"})
 """The codes of what is only too much, and not wrong."""
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from reconciler.diff import Difference
 from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Change, Desired, Finding, Place, Release, Slots
+from reconciler.model import Address, Change, Desired, Finding, Place, Release, Slots, Terms
 from reconciler.plan import StorePlan
 from reconciler.policy.lines import Line, Touched, lines_of, touched
 
@@ -29,14 +29,6 @@ class Upstream:
 
     slots: Slots
     since: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a document says of data that becomes public: its licence, and the members of its metadata."""
-
-    license: str = ""
-    metadata: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

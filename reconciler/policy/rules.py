@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from reconciler.policy import budgets, control, integrity, movement, order, promotion, protection
+from reconciler.policy import account, budgets, control, integrity, movement, order, promotion, protection
 from reconciler.policy.facts import Rule, each_store
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -44,6 +44,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "delete-budget": budgets.delete_budget,
         "update-budget": budgets.update_budget,
         "retarget-budget": budgets.retarget_budget,
+        "rate-budget": each_store(account.rate_budget),
         "order": each_store(order.safe_order),
     }
 )

@@ -92,6 +92,7 @@ class Surroundings:
         lock_timeout: seconds to wait for another writer.
         progress: told what takes long.
         blobs: gives the bytes of sources that are files of the planned commit.
+        records: the records that sources name by their CID, as canonical DAG-CBOR without `createdAt`.
         variables: the environment's variables, for credentials that no document may hold.
     """
 
@@ -100,6 +101,7 @@ class Surroundings:
     lock_timeout: float = 60.0
     progress: Progress = lambda _line: None
     blobs: Blobs = _no_commit
+    records: Mapping[str, bytes] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -266,6 +268,7 @@ class SourceDescriber(Protocol):
 
 
 ADAPTERS: Mapping[str, str] = {
+    "atproto": "reconciler.stores.atproto.store",
     "memory": "reconciler.stores.memory",
     "registry": "reconciler.stores.registry.store",
     "serving": "reconciler.stores.serving.store",

@@ -59,13 +59,13 @@ class Reading(Suite):
     def test_address_that_does_not_exist_is_left_out(self, harness: Harness) -> None:
         store = harness.open()
         reconciled(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
-        unknown = terms_of(store.config.kind).address(store.config.name, HUMAN_111)
+        unknown = terms_of(store.config).address(store.config.name, HUMAN_111)
         assert list(store.snapshot(Selection(addresses=frozenset({unknown})))) == []
 
     def test_selection_returns_only_what_was_asked(self, harness: Harness) -> None:
         store = harness.open()
         reconciled(store, [declared(store, d, harness.build(d)) for d in (HUMAN_110, MOUSE_110)])
-        wanted = terms_of(store.config.kind).address(store.config.name, MOUSE_110)
+        wanted = terms_of(store.config).address(store.config.name, MOUSE_110)
         seen = list(store.snapshot(Selection(addresses=frozenset({wanted}))))
         assert [observed.address for observed in seen] == [wanted]
 
@@ -107,7 +107,7 @@ class Reading(Suite):
         )
         harness.damage(HUMAN_110)
         seen = {o.address for o in store.snapshot(Selection(depth=Depth.DEEP)) if o.problems}
-        assert seen == {terms_of(store.config.kind).content(store.config.name, HUMAN_110, human.digest)}
+        assert seen == {terms_of(store.config).content(store.config.name, HUMAN_110, human.digest)}
 
     def test_failed_read_raises_and_is_never_empty(self, harness: Harness) -> None:
         store = harness.open()
@@ -137,7 +137,7 @@ class Writing(Suite):
 
     def test_what_a_listing_carries_besides_is_kept_as_written(self, harness: Harness) -> None:
         store = harness.open()
-        terms, build = terms_of(store.config.kind), harness.build(HUMAN_110)
+        terms, build = terms_of(store.config), harness.build(HUMAN_110)
         for extra in terms.extras:
             reconciled(store, [declared(store, HUMAN_110, build, extra)])
             address = terms.address(store.config.name, HUMAN_110)
@@ -168,7 +168,7 @@ class Writing(Suite):
         by_hand(store, [wish])
         before = harness.fingerprint()
         plan = planned(store, [wish])
-        implied = terms_of(store.config.kind).implied([wish])
+        implied = terms_of(store.config).implied([wish])
         assert (plan.empty, plan.summary()["adopted"]) == (True, len(implied))
         applied(store, plan)
         assert (harness.fingerprint(), recorded(store)) == (before, 2)
@@ -183,7 +183,7 @@ class Writing(Suite):
         store = harness.open()
         reconciled(store, [declared(store, HUMAN_110, harness.build(HUMAN_110))])
         wish = declared(store, MOUSE_110, harness.build(MOUSE_110))
-        steps = terms_of(store.config.kind).without_content(steps_of(planned(store, [wish])))
+        steps = terms_of(store.config).without_content(steps_of(planned(store, [wish])))
         self._refused(harness, store, steps)
 
     def test_alias_of_a_dataset_that_is_not_listed_writes_nothing(self, harness: Harness) -> None:
@@ -193,7 +193,7 @@ class Writing(Suite):
 
     def test_removal_of_the_aliased_dataset_writes_nothing(self, harness: Harness) -> None:
         store = harness.open()
-        if not terms_of(store.config.kind).pointer_holds:
+        if not terms_of(store.config).pointer_holds:
             pytest.skip("in this store a pointer may name what is not listed")
         reconciled(
             store,
@@ -248,7 +248,7 @@ class Writing(Suite):
 
     def test_names_at_the_limits_survive(self, harness: Harness) -> None:
         store = harness.open()
-        longest = terms_of(store.config.kind).longest
+        longest = terms_of(store.config).longest
         build = harness.build(longest)
         reconciled(store, [declared(store, longest, build), declared_alias(store, longest)])
         assert live(harness.open()) == shown(store, {longest: build}, pointer=longest)
@@ -258,5 +258,5 @@ class Writing(Suite):
         store = harness.open()
         build = harness.build(HUMAN_110)
         with pytest.raises(InvalidInput):
-            reconciled(store, [declared(store, terms_of(store.config.kind).odd[odd], build)])
+            reconciled(store, [declared(store, terms_of(store.config).odd[odd], build)])
         assert (dict(harness.fingerprint()), recorded(store)) == (dict(harness.fresh().fingerprint()), 0)

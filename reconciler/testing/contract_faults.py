@@ -55,7 +55,7 @@ class Concurrency(Suite):
         self, harness: Harness
     ) -> None:
         store = harness.open()
-        build, extra = harness.build(HUMAN_110), terms_of(store.config.kind).extras[0]
+        build, extra = harness.build(HUMAN_110), terms_of(store.config).extras[0]
         by_hand(store, [declared(store, HUMAN_110, build)])
         steps = steps_of(planned(store, [declared(store, HUMAN_110, build, extra)]))
         by_hand(harness.open(), [removed(store, HUMAN_110)])
@@ -215,7 +215,7 @@ class Failure(Suite):
         store = harness.open()
         wish = declared(store, HUMAN_110, harness.build(HUMAN_110))
         steps = steps_of(planned(store, [wish]))
-        terms = terms_of(store.config.kind)
+        terms = terms_of(store.config)
         store.commit(terms.only_content(steps), BY_HAND)
         harness.damage(HUMAN_110)
         before, records = harness.fingerprint(), recorded(store)
@@ -233,7 +233,7 @@ def _published(system: Harness) -> tuple[Store, list[Declaration]]:
     """A store with a published dataset, and the wish to list it and to point latest at it."""
     store = system.open()
     wish = declared(store, HUMAN_110, system.build(HUMAN_110))
-    content = terms_of(store.config.kind).only_content(steps_of(planned(store, [wish])))
+    content = terms_of(store.config).only_content(steps_of(planned(store, [wish])))
     store.commit(content, BY_HAND)
     return store, [wish, declared_alias(store, HUMAN_110)]
 
@@ -276,7 +276,7 @@ class Declared(Suite):
         build = harness.build(HUMAN_110)
         reconciled(store, [declared(store, HUMAN_110, build)])
         reconciled(store, [removed(store, HUMAN_110)])
-        step = terms_of(store.config.kind).deletion(store.config.name, HUMAN_110, build.digest)
+        step = terms_of(store.config).deletion(store.config.name, HUMAN_110, build.digest)
         if store.capabilities.deletes_content:
             assert store.commit([step], BY_HAND)[0].outcome is Outcome.APPLIED
             assert live(store) == {}

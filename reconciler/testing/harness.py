@@ -92,7 +92,7 @@ class Harness(Protocol):
 
 def declared(store: Store, dataset: str, build: Build, extra: Value = ()) -> Declaration:
     """The wish that a dataset is there and visible."""
-    terms = terms_of(store.config.kind)
+    terms = terms_of(store.config)
     address = terms.address(store.config.name, dataset)
     return Declaration(
         address, terms.listed(build.digest, extra), Place("desired.yaml", 1, 1), source=build.source
@@ -101,19 +101,19 @@ def declared(store: Store, dataset: str, build: Build, extra: Value = ()) -> Dec
 
 def declared_alias(store: Store, dataset: str) -> Declaration:
     """The wish that the pointer names a dataset."""
-    terms = terms_of(store.config.kind)
+    terms = terms_of(store.config)
     address = terms.pointer(store.config.name, dataset)
     return Declaration(address, terms.pointed(dataset), Place("desired.yaml", 2, 1))
 
 
 def removed(store: Store, dataset: str) -> Declaration:
     """The wish that a dataset must not be visible."""
-    return _absent(terms_of(store.config.kind).address(store.config.name, dataset))
+    return _absent(terms_of(store.config).address(store.config.name, dataset))
 
 
 def removed_alias(store: Store, dataset: str = HUMAN_110) -> Declaration:
     """The wish that the pointer to a dataset must not exist."""
-    return _absent(terms_of(store.config.kind).pointer(store.config.name, dataset))
+    return _absent(terms_of(store.config).pointer(store.config.name, dataset))
 
 
 def _absent(address: Address) -> Declaration:
@@ -123,7 +123,7 @@ def _absent(address: Address) -> Declaration:
 def planned(store: Store, declarations: Iterable[Declaration]) -> Plan:
     """The plan that leads from what is live to the wish; no policy is asked."""
     shape = adapter(store.config.kind).SHAPE
-    wishes = terms_of(store.config.kind).implied(declarations)
+    wishes = terms_of(store.config).implied(declarations)
     seen = store.snapshot(Selection())
     found = difference(wishes, seen, inventory(store.history()), shape=shape, everything_ours=False)
     part = store_plan(store.config, shape, found, depth=Depth.MANIFESTS)
@@ -171,7 +171,7 @@ def shown(
     pointer: str | None = None,
 ) -> dict[str, Slots]:
     """What `live` must be where these datasets are visible, those only kept, and the pointer names one."""
-    return terms_of(store.config.kind).shown(
+    return terms_of(store.config).shown(
         {dataset: build.digest for dataset, build in listed.items()},
         {dataset: build.digest for dataset, build in hidden.items()},
         pointer,

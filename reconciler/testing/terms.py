@@ -13,9 +13,10 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Protocol, cast
 
-from reconciler.model import Address, Change, Declaration, Slots, Step, Value
+from reconciler.model import Address, Change, Declaration, Slots, Step, StoreConfig, Value
 
 _MODULES = {
+    "atproto": "reconciler.testing.atproto_terms",
     "memory": "reconciler.testing.terms",
     "registry": "reconciler.testing.registry_terms",
     "serving": "reconciler.testing.terms",
@@ -134,9 +135,10 @@ class ServingTerms:
 TERMS = ServingTerms()
 
 
-def terms_of(kind: str) -> Terms:
-    """The words of a kind of store."""
-    return cast("Terms", import_module(_MODULES[kind]).TERMS)
+def terms_of(config: StoreConfig) -> Terms:
+    """The words of a store; of some kinds they depend on whose it is."""
+    terms = import_module(_MODULES[config.kind]).TERMS
+    return cast("Terms", terms.of(config) if hasattr(terms, "of") else terms)
 
 
 def cut(steps: Iterable[Step], kinds: frozenset[str]) -> list[Step]:

@@ -243,8 +243,8 @@ def test_a_source_is_a_path_inside_the_repository(repository: Repository, source
     ("entry", "expected"),
     [
         (
-            "{kind: bucket}",
-            "E_STORE_KIND desired/s.yaml:4:13: the value is one of serving, registry; got bucket",
+            "{kind: shelf}",
+            "the value is one of serving, registry, atproto, atdata-index, bucket; got shelf",
         ),
         ("{kind: memory}", "E_STORE_KIND desired/s.yaml:4:13: "),
         ("{root: file:x}", "E_REQUIRED desired/s.yaml:4:6: kind is missing"),

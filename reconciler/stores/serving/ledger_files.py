@@ -63,7 +63,7 @@ class End(NamedTuple):
     open_record: Record | None = None
 
 
-def _are_a_chain(names: Sequence[str]) -> bool:
+def are_a_chain(names: Sequence[str]) -> bool:
     """Whether sorted names are those of a chain: all have the form, and fill the range that they span."""
     if not names:
         return True
@@ -240,7 +240,7 @@ class LedgerFiles:
             if attempt:
                 time.sleep(_PAUSE)
             names = self._listed()
-            if _are_a_chain(names):
+            if are_a_chain(names):
                 return names
         raise self._broken(_what_is_wrong(names))
 

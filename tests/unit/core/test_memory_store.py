@@ -32,7 +32,7 @@ HUMAN = Address("m", "dataset", HUMAN_110)
 
 
 def test_every_kind_of_store_offers_a_shape_and_a_way_to_open_it() -> None:
-    assert sorted(ADAPTERS) == ["memory", "registry", "serving"]
+    assert sorted(ADAPTERS) == ["atproto", "memory", "registry", "serving"]
     for kind in ADAPTERS:
         assert adapter(kind).SHAPE.permanent
     with pytest.raises(InvalidInput) as refused:

@@ -1,0 +1,1 @@
+"""The store adapter for an account's repository on an ATProto PDS."""

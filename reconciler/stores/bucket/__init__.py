@@ -1,0 +1,1 @@
+"""Data of promoted datasets: shards that are read, and the places that receive copies of them."""

@@ -1,0 +1,1 @@
+"""An account on a real PDS, behind the port."""

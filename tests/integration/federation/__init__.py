@@ -1,0 +1,1 @@
+"""Promotions, from documents and by hand, against a real PDS."""

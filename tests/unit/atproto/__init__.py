@@ -1,0 +1,1 @@
+"""The parts of the atproto store that need no server."""

@@ -1,0 +1,1 @@
+"""What a promotion means, without any server."""
