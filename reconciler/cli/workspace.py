@@ -29,6 +29,7 @@ from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreCon
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
+from reconciler.policy.lines import touched
 from reconciler.stores.port import Store, Surroundings, adapter
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ class Workspace:
                 plan=part,
                 difference=found,
                 inventory=one.inventory,
+                touched=touched(part, found.observed),
                 missing_sources=frozenset(self._missing_sources(part)),
             )
             facts.append(surveyed(known, one.store, self._above, self._records))

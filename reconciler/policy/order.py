@@ -36,7 +36,7 @@ from reconciler.model import (
     merged,
 )
 from reconciler.plan import by_address
-from reconciler.policy.budgets import visible
+from reconciler.policy.actions import visible
 from reconciler.policy.facts import Facts, StoreFacts
 
 _FIX = "report this as a bug; nothing was written"

@@ -40,6 +40,7 @@ from reconciler.model import (
 )
 from reconciler.plan import Plan, store_plan
 from reconciler.policy import Facts, StoreFacts, evaluate
+from reconciler.policy.lines import touched
 from reconciler.policy.order import safe_order
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.memory_contents import Contents, after_step
@@ -120,7 +121,9 @@ def judged(
     ours = inventory(store.history())
     found = difference(wanted, store.snapshot(Selection()), ours, shape=SHAPE, everything_ours=False)
     part = store_plan(store.config, SHAPE, found, depth=Depth.MANIFESTS)
-    known = surveyed(StoreFacts(plan=part, difference=found, inventory=ours), store, lambda _name: store)
+    moved = touched(part, found.observed)
+    plain = StoreFacts(plan=part, difference=found, inventory=ours, touched=moved)
+    known = surveyed(plain, store, lambda _name: store)
     desired = Desired(
         commit="c" * 40,
         commit_time=1,
