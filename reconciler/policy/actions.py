@@ -21,7 +21,7 @@ RETARGET: Final = "retarget"
 def action_of(shape: Shape, address: Address, state: Touched) -> str | None:
     """What happens to an address as a whole: delete, update or retarget; None for what is free."""
     before, after = state
-    if shape.derived(address) or not visible(shape, address, before):
+    if not before or shape.derived(address) or not visible(shape, address, before):
         return None
     if not visible(shape, address, after):
         return DELETE
