@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.apply import apply_plan, denied
 from reconciler.cli.surveys import surveyed
 from reconciler.diff import difference
-from reconciler.errors import Denied, Unavailable
+from reconciler.errors import Denied, LimitExceeded, Unavailable
 from reconciler.governance import (
     Budget,
     ExceptionType,
@@ -163,7 +163,7 @@ def test_plan_that_policy_denies_writes_nothing(scene: Scene) -> None:
     before, records = scene.harness.fingerprint(), recorded(scene.store)
     writes: list[str] = []
     scene.harness.state.before_write = writes.append
-    with pytest.raises(Denied):
+    with pytest.raises((Denied, LimitExceeded)):
         apply_plan(scene.plan, {"m": scene.store}, lambda _part: BY_GIT)
     assert (writes, scene.harness.fingerprint(), recorded(scene.store)) == ([], before, records)
 
@@ -307,7 +307,7 @@ def test_deletes_are_those_that_were_approved_across_all_resumes(
                 apply_plan(replace(scene.plan, findings=findings), {"m": store}, lambda _part: BY_GIT)
         except Killed:
             store = harness.open()
-        except Denied:
+        except LimitExceeded:
             break
     gone = keys - set(harness.state.contents.catalog or {})
     assert gone <= set(ids[:losing])
