@@ -20,7 +20,7 @@ from dataclasses import replace
 
 from reconciler.ledger import Record
 from reconciler.model import NOTHING, Address, Depth, Observed, Selection, Shape, Slots, merged
-from reconciler.policy.budgets import visible
+from reconciler.policy.actions import visible
 from reconciler.policy.facts import StoreFacts, Upstream
 from reconciler.policy.lines import lines_touched
 from reconciler.stores.port import Store
@@ -49,9 +49,12 @@ def surveyed(
     appearing = frozenset(address for address, _ in facts.appearing)
     gone = frozenset(address for address in appearing if facts.inventory.recorded.get(address) == NOTHING)
     source = str(facts.plan.config.settings.get("promotesFrom", ""))
+    unsound = _unsound(facts, store)
+    if not (unsound or gone or source):
+        return facts
     return replace(
         facts,
-        unsound=_unsound(facts, store),
+        unsound=unsound,
         formerly=_formerly(records(store), gone) if gone else {},
         upstream=_upstream(facts, appearing, above(source), records) if source and appearing else None,
     )

@@ -31,6 +31,7 @@ from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreCon
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
+from reconciler.policy.lines import touched
 from reconciler.stores.keeping import keeper
 from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
 
@@ -272,6 +273,7 @@ class Workspace:
                 plan=part,
                 difference=found,
                 inventory=one.inventory,
+                touched=touched(part, found.observed),
                 missing_sources=frozenset(self._missing_sources(part)),
             )
             facts.append(surveyed(known, one.store, self._above, self._records))

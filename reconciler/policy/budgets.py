@@ -16,13 +16,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from reconciler.governance import Budget, ExceptionType, Guards, Headroom
-from reconciler.model import Address, Finding, Place, Release, Severity, Shape
+from reconciler.model import Address, Finding, Place, Severity
+from reconciler.policy.actions import DELETE, RETARGET, UPDATE
 from reconciler.policy.facts import Facts, StoreFacts
-from reconciler.policy.lines import Touched
-
-DELETE: Final = "delete"
-UPDATE: Final = "update"
-RETARGET: Final = "retarget"
 
 _EVERYWHERE: Final = "plan"
 _ALL_SCOPES: Final = "all scopes"
@@ -36,36 +32,9 @@ BUDGET_CODES: Final = frozenset({*_CODES.values(), "E_RATE_BUDGET"})
 """The codes of what is only too much, and not wrong."""
 
 
-def action_of(shape: Shape, address: Address, state: Touched) -> str | None:
-    """What happens to an address as a whole: delete, update or retarget; None for what is free."""
-    before, after = state
-    if shape.derived(address) or not visible(shape, address, before):
-        return None
-    if not visible(shape, address, after):
-        return DELETE
-    named, names = shape.pointer(address, before), shape.pointer(address, after)
-    if named is not None and names is not None:
-        return RETARGET if named.target != names.target else None
-    found, finds = shape.release(address, before), shape.release(address, after)
-    if found is None or finds is None:
-        return UPDATE if found is finds else _withdrawn(found)
-    return RETARGET if found.target != finds.target else UPDATE
-
-
-def _withdrawn(found: Release | None) -> str | None:
-    """A release that nobody finds any more was taken away; one that is found again is a create."""
-    return DELETE if found is not None else None
-
-
-def visible(shape: Shape, address: Address, slots: Mapping[str, object]) -> bool:
-    """Whether a thing is more than content that only garbage collection takes away."""
-    return any((address.kind, slot) not in shape.permanent for slot in slots)
-
-
 def counted(store: StoreFacts, action: str) -> list[Address]:
     """The addresses of one store to which this action happens."""
-    shape = store.plan.shape
-    return [address for address, state in store.touched.items() if action_of(shape, address, state) == action]
+    return [address for address, happens in store.actions.items() if happens == action]
 
 
 def allowance(budget: Budget, live: int) -> int:

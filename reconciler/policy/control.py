@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from reconciler.governance import Freeze, Ownership
 from reconciler.model import Finding, Place, Severity
-from reconciler.policy.budgets import DELETE, RETARGET, action_of
+from reconciler.policy.actions import DELETE, RETARGET
 from reconciler.policy.calendar import closed_until, reopens, spoken
 from reconciler.policy.facts import Facts, StoreFacts
 
@@ -87,8 +87,8 @@ def protected(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """What the policy protects is neither taken away nor pointed elsewhere."""
     if not facts.guards.protected:
         return
-    for address, state in store.touched.items():
-        if action_of(store.plan.shape, address, state) not in {DELETE, RETARGET}:
+    for address, action in store.actions.items():
+        if action not in {DELETE, RETARGET}:
             continue
         pattern = next((one for one in facts.guards.protected if covers(one, str(address))), None)
         if pattern is not None:

@@ -18,7 +18,8 @@ from typing import Final
 
 from reconciler.governance import ExceptionType, Exemption, instant
 from reconciler.model import Address, Finding, Severity
-from reconciler.policy.budgets import DELETE, counted
+from reconciler.policy.actions import DELETE
+from reconciler.policy.budgets import counted
 from reconciler.policy.facts import Facts
 
 _FOR: Final[Mapping[ExceptionType, frozenset[str]]] = MappingProxyType(

@@ -16,7 +16,8 @@ from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory
 from reconciler.model import Address, Change, Desired, Finding, Place, Release, Slots, Terms
 from reconciler.plan import StorePlan
-from reconciler.policy.lines import Line, Touched, lines_of, touched
+from reconciler.policy.actions import action_of
+from reconciler.policy.lines import Line, Touched, lines_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class StoreFacts:
         plan: the ordered steps.
         difference: the comparison that they come from.
         inventory: what is ours.
+        touched: every address that the plan changes, before and after (see `lines.touched`).
         missing_sources: addresses whose source is needed but could not be reached.
         survey: what is live in every line of releases or versions that the plan touches, and what the names
             that it changes need, by address, whoever owns it; empty where the plan changes nothing.
@@ -54,6 +56,7 @@ class StoreFacts:
     plan: StorePlan
     difference: Difference
     inventory: Inventory
+    touched: Mapping[Address, Touched]
     missing_sources: frozenset[Address] = frozenset()
     survey: Mapping[Address, Slots] = field(default_factory=lambda: MappingProxyType({}))
     upstream: Mapping[Address, Upstream] | None = None
@@ -63,9 +66,11 @@ class StoreFacts:
     unsound: frozenset[Address] = frozenset()
 
     @cached_property
-    def touched(self) -> Mapping[Address, Touched]:
-        """Every address that the plan changes, before and after."""
-        return touched(self.plan, self.difference.observed)
+    def actions(self) -> Mapping[Address, str]:
+        """What happens to every address that is more than created: delete, update or retarget."""
+        shape = self.plan.shape
+        acts = ((address, action_of(shape, address, state)) for address, state in self.touched.items())
+        return {address: action for address, action in acts if action is not None}
 
     @cached_property
     def lines(self) -> Mapping[str, Line]:

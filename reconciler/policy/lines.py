@@ -10,7 +10,7 @@ looks at a kind or a key. It reads nothing: the observations come with the facts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -134,21 +134,19 @@ def lines_of(
     """
     shape = plan.shape
     counts_unstable = plan.config.settings.get("latest") == "highest"
-    lines = {name: Line(counts_unstable) for name in sorted(lines_touched(shape, addresses))}
-    for address, state in _states(addresses, known):
+    lines: dict[str, Line] = {}
+    for address, state in addresses.items():
+        for slots in state:
+            name = shape.line(address, slots)
+            if name is not None and name not in lines:
+                lines[name] = Line(counts_unstable)
         _place(shape, address, state, lines)
-    for line in lines.values():
-        _follow(shape, line)
-    return lines
-
-
-def _states(
-    addresses: Mapping[Address, Touched], known: Iterable[tuple[Address, Slots]]
-) -> Iterator[tuple[Address, Touched]]:
-    yield from addresses.items()
     for address, slots in known:
         if address not in addresses:
-            yield address, Touched(slots, slots)
+            _place(shape, address, Touched(slots, slots), lines)
+    for line in lines.values():
+        _follow(shape, line)
+    return dict(sorted(lines.items()))
 
 
 def _place(shape: Shape, address: Address, state: Touched, lines: Mapping[str, Line]) -> None:

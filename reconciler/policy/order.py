@@ -36,7 +36,7 @@ from reconciler.model import (
     merged,
 )
 from reconciler.plan import by_address
-from reconciler.policy.budgets import visible
+from reconciler.policy.actions import visible
 from reconciler.policy.facts import Facts, StoreFacts
 
 _FIX = "report this as a bug; nothing was written"
@@ -60,7 +60,8 @@ class _Walk:
 
     def put(self, address: Address, slots: Slots) -> None:
         """Say what stands at an address."""
-        for needed, _ in self.shape.needs(address, self.state.get(address, NOTHING)):
+        before = self.state.get(address)
+        for needed, _ in self.shape.needs(address, before) if before else ():
             self.users[needed].discard(address)
         self.state[address] = slots
         for needed, _ in self.shape.needs(address, slots):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.model import Address, Change, Finding, Severity, Shape, Slots, merged
-from reconciler.policy.budgets import DELETE, RETARGET, action_of, visible
+from reconciler.policy.actions import DELETE, RETARGET, visible
 from reconciler.policy.facts import Facts, StoreFacts
 
 
@@ -22,8 +22,8 @@ def taken_away(shape: Shape, address: Address, live: Slots, changes: Iterable[Ch
 def protected_live(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """What the ledger protects is neither taken away nor, where an exception lets it move, moved."""
     protected = store.inventory.protected
-    for address, state in store.touched.items() if protected else ():
-        if address in protected and action_of(store.plan.shape, address, state) in {DELETE, RETARGET}:
+    for address, action in store.actions.items() if protected else ():
+        if address in protected and action in {DELETE, RETARGET}:
             yield Finding(
                 rule="protected-live",
                 severity=Severity.DENY,

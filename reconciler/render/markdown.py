@@ -9,15 +9,18 @@ has its own module, `reconciler.render.comment`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from reconciler.apply import ApplyReport
-from reconciler.drift import DriftReport
+from reconciler.drift import DriftItem, DriftReport
 from reconciler.errors import escaped
 from reconciler.model import Value
 from reconciler.render.text import short
 
 _ROWS = 100
+_DRIFT_ROOM = 40_000
+_WARNINGS_ROOM = 10_000
 _WORD = r"[A-Za-z]+(?:['-][A-Za-z]+)*"
 _NUMBER = r"[0-9]{1,6}|[+-]?[0-9]{1,3}(?:,[0-9]{3}){0,5}"
 _PLAIN = re.compile(rf"""[('"]?(?:{_WORD}|{_NUMBER}|[–→…])['")]?[,.;:!?]?""")
@@ -98,13 +101,27 @@ def apply_markdown(report: ApplyReport) -> str:
 
 
 def drift_markdown(report: DriftReport) -> str:
-    """A table of what is not in sync, and the counts."""
+    """A table of what is not in sync, and the counts; it fits into an issue, and what does not is counted."""
     counts = ", ".join(f"{count} {name}" for name, count in report.summary.items() if count)
     lines = ["### Drift", "", f"{counts or 'nothing declared'} (depth: {report.depth.value})", ""]
     if report.items:
-        lines += ["| verdict | what | address |", "|---|---|---|"]
-        lines += [f"| {i.verdict} | {i.what} | {code(str(i.address))} |" for i in report.items[:_ROWS]]
-        if len(report.items) > _ROWS:
-            lines.append(f"\n… and {len(report.items) - _ROWS} more")
-    lines += [f"\n> {prose(warning)}" for warning in report.warnings[:_ROWS]]
-    return "\n".join(lines)
+        lines += ["| verdict | what | address | declared |", "|---|---|---|---|"]
+        rows = fitting((_drift_row(item) for item in report.items[:_ROWS]), _DRIFT_ROOM)
+        lines += [*rows, *_more(report.items[len(rows) :])]
+    warnings = fitting((f"\n> {prose(warning)}" for warning in report.warnings), _WARNINGS_ROOM)
+    if len(report.warnings) > len(warnings):
+        warnings.append(f"\n> … and {len(report.warnings) - len(warnings)} more")
+    return "\n".join(lines + warnings)
+
+
+def _drift_row(item: DriftItem) -> str:
+    place = code(item.place) if item.place else ""
+    return f"| {item.verdict} | {item.what} | {code(str(item.address))} | {place} |"
+
+
+def _more(items: Sequence[DriftItem]) -> list[str]:
+    """What was left out of a report, by verdict."""
+    if not items:
+        return []
+    counts = Counter(item.verdict for item in items)
+    return [f"\n… and {len(items)} more: " + ", ".join(f"{n} {name}" for name, n in counts.most_common())]

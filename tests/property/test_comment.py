@@ -10,10 +10,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from reconciler.contents import Fact, Inside
+from reconciler.drift import DriftItem, DriftReport
 from reconciler.errors import Problem
 from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Step, StoreConfig
 from reconciler.plan import Plan, StorePlan
 from reconciler.render.comment import LIMIT, plan_comment
+from reconciler.render.markdown import drift_markdown
 from reconciler.render.sarif import plan_sarif
 from reconciler.stores.memory import SHAPE
 from tests.integration.sarif_shape import check_sarif
@@ -104,11 +106,11 @@ def tokens(body: str) -> list[Token]:
     return [inner for token in parsed for inner in (token, *(token.children or ()))]
 
 
-def check_harmless(body: str) -> None:
+def check_harmless(body: str, *, comments: int = 2) -> None:
     found = tokens(body)
     html = [token.content for token in found if token.type in {"html_block", "html_inline"}]
-    assert [line[:10] for line in html] == ["<!-- recon", "<!-- body "]
-    assert [line.count("<") for line in html] == [line.count("-->\n") for line in html] == [1, 1]
+    assert [line[:10] for line in html] == ["<!-- recon", "<!-- body "][:comments]
+    assert [line.count("<") for line in html] == [line.count("-->\n") for line in html] == [1] * comments
     assert {t.type for t in found} & {"link_open", "image", "fence", "code_block", "s_open", "hr"} == set()
     plain = "\n".join(token.content for token in found if token.type == "text")
     assert re.findall(r"@\w|#\d|GH-\d|://|www\.|[*_~$<>\[\]`|]|:\w+:|[0-9a-f]{7}", plain) == []
@@ -129,6 +131,23 @@ def test_no_text_of_a_plan_becomes_a_link_a_mention_markup_or_another_comment(
     plan = plan_of(keys, findings, value=value)
     check_harmless(plan_comment(plan, scope=scope))
     check_sarif(plan_sarif(plan, version="1.0.0"))
+
+
+@given(text=texts, items=st.sampled_from([1, 150, 300]), warnings=st.sampled_from([0, 3, 500]))
+@example(text="ﷺ𒐫" * 200, items=300, warnings=500)
+def test_drift_report_fits_into_an_issue_and_its_texts_stay_text(
+    text: str, items: int, warnings: int
+) -> None:
+    report = DriftReport("c" * 40, Depth.MANIFESTS)
+    for number in range(items):
+        address = Address("s", "dataset", f"{number}{text}")
+        report.add(DriftItem(address=address, verdict="drift", what="moved", place=text))
+    report.warnings += [text] * warnings
+    body = drift_markdown(report)
+    assert len(body.encode("utf-8")) < GITHUB
+    check_harmless(body, comments=0)
+    more = [int(number) for number in re.findall(r"^… and (\d+) more: ", body, re.MULTILINE)]
+    assert len(re.findall(r"^\| drift \|", body, re.MULTILINE)) + sum(more) == items
 
 
 @given(

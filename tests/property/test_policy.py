@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reconciler.apply import apply_plan, denied
 from reconciler.cli.surveys import surveyed
 from reconciler.diff import difference
-from reconciler.errors import Denied, Unavailable
+from reconciler.errors import Denied, LimitExceeded, Unavailable
 from reconciler.governance import (
     Budget,
     ExceptionType,
@@ -40,6 +40,7 @@ from reconciler.model import (
 )
 from reconciler.plan import Plan, store_plan
 from reconciler.policy import Facts, StoreFacts, evaluate
+from reconciler.policy.lines import touched
 from reconciler.policy.order import safe_order
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.memory_contents import Contents, after_step
@@ -120,7 +121,9 @@ def judged(
     ours = inventory(store.history())
     found = difference(wanted, store.snapshot(Selection()), ours, shape=SHAPE, everything_ours=False)
     part = store_plan(store.config, SHAPE, found, depth=Depth.MANIFESTS)
-    known = surveyed(StoreFacts(plan=part, difference=found, inventory=ours), store, lambda _name: store)
+    moved = touched(part, found.observed)
+    plain = StoreFacts(plan=part, difference=found, inventory=ours, touched=moved)
+    known = surveyed(plain, store, lambda _name: store)
     desired = Desired(
         commit="c" * 40,
         commit_time=1,
@@ -160,7 +163,7 @@ def test_plan_that_policy_denies_writes_nothing(scene: Scene) -> None:
     before, records = scene.harness.fingerprint(), recorded(scene.store)
     writes: list[str] = []
     scene.harness.state.before_write = writes.append
-    with pytest.raises(Denied):
+    with pytest.raises((Denied, LimitExceeded)):
         apply_plan(scene.plan, {"m": scene.store}, lambda _part: BY_GIT)
     assert (writes, scene.harness.fingerprint(), recorded(scene.store)) == ([], before, records)
 
@@ -304,7 +307,7 @@ def test_deletes_are_those_that_were_approved_across_all_resumes(
                 apply_plan(replace(scene.plan, findings=findings), {"m": store}, lambda _part: BY_GIT)
         except Killed:
             store = harness.open()
-        except Denied:
+        except LimitExceeded:
             break
     gone = keys - set(harness.state.contents.catalog or {})
     assert gone <= set(ids[:losing])

@@ -123,8 +123,8 @@ class ServingShape:
 
     def pointer(self, address: Address, slots: Slots) -> Pointer | None:
         """What an alias names."""
-        named = slots.get(NAMED)
-        if address.kind != ALIAS or not isinstance(named, str):
+        named = slots.get(NAMED) if address.kind == ALIAS else None
+        if not isinstance(named, str):
             return None
         return Pointer(Address(address.store, DATASET, named), follows=True)
 
@@ -139,9 +139,9 @@ class ServingShape:
 
     def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
         """An alias needs its dataset's entry, an entry its artifact, diffs their entry."""
-        pointer = self.pointer(address, slots)
-        if pointer is not None:
-            return ((pointer.target, ENTRY),)
+        if address.kind == ALIAS:
+            pointer = self.pointer(address, slots)
+            return ((pointer.target, ENTRY),) if pointer else ()
         entry = ((address, ARTIFACT),) if ENTRY in slots else ()
         return (*entry, (address, ENTRY)) if DIFFS in slots else entry
 

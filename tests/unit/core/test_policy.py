@@ -23,6 +23,7 @@ from reconciler.model import (
 )
 from reconciler.plan import store_plan
 from reconciler.policy import RULES, Facts, StoreFacts, evaluate, policy_digest
+from reconciler.policy.lines import touched
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.registry.order import SHAPE as REGISTRY_SHAPE
 from tests.unit.core.values import DIGEST, LATEST, LISTED, OTHER, PUBLISHED, STORE, dataset, owned, seen, wish
@@ -54,7 +55,14 @@ def facts_of(
     )
     part = store_plan(STORE, shape, found, depth=Depth.MANIFESTS)
     survey = {sight.address: sight.slots for sight in sights}
-    one = StoreFacts(plan=part, difference=found, inventory=ours, missing_sources=missing, survey=survey)
+    one = StoreFacts(
+        plan=part,
+        difference=found,
+        inventory=ours,
+        touched=touched(part, found.observed),
+        missing_sources=missing,
+        survey=survey,
+    )
     return Facts(
         desired=desired, guards=Guards(), stores=(one,), pins=Pins(), manifest_ids=frozenset(), now=0
     )

@@ -8,7 +8,7 @@ from itertools import count
 
 from reconciler.canonical import sha256_digest
 from reconciler.cli.surveys import surveyed
-from reconciler.diff import difference
+from reconciler.diff import Difference, difference
 from reconciler.governance import Governance, Guards, Pins
 from reconciler.ledger import Inventory, inventory
 from reconciler.model import (
@@ -26,8 +26,9 @@ from reconciler.model import (
     StoreConfig,
     Yank,
 )
-from reconciler.plan import store_plan
+from reconciler.plan import StorePlan, store_plan
 from reconciler.policy import RULES, Facts, StoreFacts
+from reconciler.policy.lines import touched
 from reconciler.stores.memory import SHAPE, forget, memory_state, open_store
 from reconciler.stores.memory_contents import Alias, Contents, Entry
 from reconciler.stores.port import Store
@@ -93,6 +94,10 @@ def _ours(store: Store, others: frozenset[str]) -> Inventory:
     return Inventory(recorded)
 
 
+def _known(plan: StorePlan, found: Difference, ours: Inventory) -> StoreFacts:
+    return StoreFacts(plan=plan, difference=found, inventory=ours, touched=touched(plan, found.observed))
+
+
 def facts_of(
     store: Store, wishes: Sequence[Declaration], *, others: Iterable[str] = (), above: Store | None = None
 ) -> StoreFacts:
@@ -107,7 +112,7 @@ def facts_of(
         assert name == above.config.name
         return above
 
-    return surveyed(StoreFacts(plan=plan, difference=found, inventory=ours), store, opened)
+    return surveyed(_known(plan, found, ours), store, opened)
 
 
 def whole(
@@ -198,4 +203,4 @@ def registry_facts(
     found = difference(ordered, sights, ours, shape=REGISTRY, everything_ours=False)
     plan = store_plan(config, REGISTRY, found, depth=Depth.MANIFESTS)
     counts = {"tag": len(tags) - ("latest" in tags), "link": len(tags)}
-    return StoreFacts(plan=plan, difference=found, inventory=ours, survey=held, live_counts=counts)
+    return replace(_known(plan, found, ours), survey=held, live_counts=counts)

@@ -13,6 +13,7 @@ from reconciler.model import Address, Declaration, Depth, Place, Slots, StoreCon
 from reconciler.plan import store_plan
 from reconciler.policy import StoreFacts
 from reconciler.policy.facts import Terms, Upstream
+from reconciler.policy.lines import touched
 from reconciler.stores.memory import SHAPE
 from reconciler.testing.harness import by_hand, declared, reconciled, removed
 from reconciler.testing.memory_harness import MemoryHarness
@@ -170,7 +171,9 @@ def federated() -> StoreFacts:
     wish = Declaration(ENTRY, {"content": digest_of("x")}, place)
     found = difference([wish], [], Inventory({}), shape=SHAPE, everything_ours=False)
     plan = store_plan(config, SHAPE, found, depth=Depth.MANIFESTS)
-    return StoreFacts(plan=plan, difference=found, inventory=Inventory({}))
+    return StoreFacts(
+        plan=plan, difference=found, inventory=Inventory({}), touched=touched(plan, found.observed)
+    )
 
 
 @pytest.mark.parametrize(
