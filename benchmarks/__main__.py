@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import contention, hashing, noop_plan, promote_1000, startup
+from benchmarks import backup, contention, hashing, noop_plan, promote_1000, startup
 from benchmarks.measure import scratch
 from benchmarks.report import Report, finish, record
 from benchmarks.serving_world import World, world_in
@@ -23,6 +23,7 @@ def reports(world: World, small: Path, peer_python: str) -> Iterator[Report]:
     yield startup.measure(20)
     yield hashing.measure(small)
     yield contention.measure(small)
+    yield backup.measure(world.root.parent)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
 
