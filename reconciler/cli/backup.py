@@ -17,6 +17,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from reconciler.backup.archive import Archive, Found, chosen
@@ -120,6 +121,7 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
         store = keeper(workspace.opened(config).store)
         with archive_of(workspace, config.name, args.to, "--to") as real:
             archive = cast("Archive", Rehearsal(real)) if args.dry_run else real
+            _refuse_inside(workspace, config, real.where)
             with archive.writing():
                 trust = Trust.NOTHING if args.deep else Trust.STAMPS
                 files = configuration_files(workspace, config.name)
@@ -130,6 +132,27 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
     console.answer(document, lambda: _created_text(created, verified, archive.where))
     console.problems(created.left_out)
     return _judged(verified)
+
+
+def _refuse_inside(workspace: Workspace, config: StoreConfig, archive: str) -> None:
+    """Refuse an archive below the store that it is to outlive.
+
+    Raises:
+        InvalidInput: E_ARCHIVE.
+    """
+    scheme, _, path = archive.partition(":")
+    for value in config.settings.values():
+        kind, _, place = str(value).partition(":")
+        if scheme == kind == "file":
+            store = (workspace.root / place).resolve()
+            if (Path.cwd() / path).resolve().is_relative_to(store):
+                raise InvalidInput.of(
+                    "E_ARCHIVE",
+                    "an archive below the store is lost together with it",
+                    path="--to",
+                    got=path,
+                    fix="name a directory elsewhere, best on another machine",
+                )
 
 
 def _draft(workspace: Workspace, config: StoreConfig) -> Backup:

@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reconciler.backup.archive import document_name, numbers, read_found
+from reconciler.backup.document import DOCUMENT_LIMIT
 from reconciler.backup.drill import Drill, Verdict
-from reconciler.backup.recovery import SCHEMA, RecoveryPlan, Sighting, recovery_plan
+from reconciler.backup.recovery import SCHEMA, Drilled, RecoveryPlan, Sighting, recovery_plan
 from reconciler.backup.verify import last_verified
-from reconciler.canonical import canonical
+from reconciler.canonical import canonical, parse_strict
 from reconciler.cli.archives import archive_of
 from reconciler.cli.byhand import add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
@@ -121,14 +122,27 @@ def _sighting(workspace: Workspace, store: str, location: str | None) -> Sightin
     """What the archive holds; that it cannot be read is a missing answer, not the end."""
     try:
         with archive_of(workspace, store, location, "--from") as archive:
-            found = [read_found(archive, store, number) for number in numbers(archive, store)]
-            for one in reversed(found):
-                verified = last_verified(archive, one)
-                if verified is not None and verified.whole:
-                    return Sighting(newest=found[-1], verified=(one, verified))
-            return Sighting(newest=found[-1] if found else None)
+            found = [read_found(archive, store, number) for number in reversed(numbers(archive, store))]
+            seen = ((one, last_verified(archive, one)) for one in found)
+            whole = ((one, verified) for one, verified in seen if verified is not None and verified.whole)
+            return Sighting(
+                newest=found[0] if found else None,
+                verified=next(whole, None),
+                drilled=_drilled_last(archive, store),
+            )
     except ReconcilerError as error:
         return Sighting(problems=error.problems)
+
+
+def _drilled_last(archive: Archive, store: str) -> Drilled | None:
+    """The newest report of a drill; None if there is none, or it cannot be read."""
+    reports = archive.names(f"drills/{store}")
+    data = archive.read(f"drills/{store}/{reports[-1]}", DOCUMENT_LIMIT) if reports else None
+    try:
+        report = parse_strict(data or b"", where=archive.where)
+        return Drilled(report["number"], report["time"], report["proved"] is True)
+    except (InvalidInput, KeyError, TypeError):
+        return None
 
 
 def _plan_text(plans: Sequence[RecoveryPlan]) -> str:

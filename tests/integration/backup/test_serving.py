@@ -235,6 +235,12 @@ def test_a_directory_of_something_else_is_no_archive(vault: Vault, name: str) ->
     assert (ran.code, ran.error, vault.desk.tree()) == (3, "E_ARCHIVE", before)
 
 
+@pytest.mark.parametrize("name", ["var/serving/backup", "var/serving/.reconciler/backup"])
+def test_an_archive_below_the_store_is_refused(vault: Vault, name: str) -> None:
+    ran = vault.run("backup", "create", "--store", "serving", "--to", name)
+    assert (ran.code, ran.error, (vault.root / name).exists()) == (3, "E_ARCHIVE", False)
+
+
 def test_the_cache_of_a_server_is_neither_store_nor_archive_nor_place(vault: Vault) -> None:
     cache = vault.root / "var/cache"
     (cache / ".dataset-index").mkdir(parents=True)
