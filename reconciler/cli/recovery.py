@@ -17,7 +17,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.backup.archive import document_name, numbers, read_found
+from reconciler.backup.archive import Archive, document_name, numbers, read_found
 from reconciler.backup.document import DOCUMENT_LIMIT
 from reconciler.backup.drill import Drill, Verdict
 from reconciler.backup.recovery import SCHEMA, Drilled, RecoveryPlan, Sighting, recovery_plan
