@@ -30,7 +30,7 @@ from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_output
 from reconciler.cli.recovery_drill import Drilling
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError
+from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Unavailable
 from reconciler.model import StoreConfig
 from reconciler.stores.keeping import KeeperAdapter, keeper_adapter
 
@@ -187,9 +187,12 @@ def _drilled(
     with archive_of(workspace, config.name, args.source, "--from") as archive:
         made = Drilling(args, console, workspace, config, kind, archive)
         report = made.proved_in_place() if args.restored else made.proved_in_scratch()
-        with archive.writing():
-            name = document_name("drills", config.name, report.found.backup.number)
-            archive.replace(name, canonical(report.to_json()))
+        name = document_name("drills", config.name, report.found.backup.number)
+        try:
+            with archive.writing():
+                archive.replace(name, canonical(report.to_json()))
+        except Unavailable as error:
+            console.note(f"warning: the report is not kept beside the backup: {error}")
     return report
 
 

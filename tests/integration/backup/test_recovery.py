@@ -303,7 +303,7 @@ def test_a_plan_answers_the_three_questions(vault: Vault) -> None:
     ran = vault.ok("recovery", "plan", *SERVING, "--output", "json")
     where, integrity, checks = ran.document["stores"][0]["questions"]
     assert where["question"] == "where is the authoritative backup?"
-    assert where["answer"][0] == "in file:var/backup, after every apply on main, and daily at 02:00 UTC"
+    assert where["answer"][0] == "in file:var/backup, by whoever applies, after each apply"
     assert where["answer"][1].startswith("backup 1 of serving, release serving#2, sha256:")
     assert integrity["question"] == "how is catalog integrity preserved or rebuilt?"
     assert "'reconciler catalog rebuild'" in integrity["answer"][0]
