@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import (
+    backup,
     contention,
     federation,
     hashing,
@@ -34,6 +35,7 @@ def reports(world: World, worlds: Path, small: Path, peer_python: str) -> Iterat
     yield hashing.measure(small)
     yield contention.measure(small)
     yield federation.measure(small, count=2000, peer_count=2000)
+    yield backup.measure(world.root.parent)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
     yield registry_tags.measure(small, peer_python=peer_python)

@@ -14,6 +14,7 @@ is corruption of the backup (exit 8); an archive that cannot be read is not (exi
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple, Protocol
@@ -35,6 +36,7 @@ from reconciler.model import Digest
 from reconciler.stores.keeping import Chunks
 
 _SUFFIX: Final = ".json"
+_NAME = re.compile(rf"[0-9]{{{SEQUENCE_DIGITS}}}\.json", re.ASCII)
 
 
 class Archive(Protocol):
@@ -108,8 +110,9 @@ def numbers(archive: Archive, store: str) -> list[int]:
     Raises:
         Corrupt: E_BACKUP_CHAIN, one between two others is gone.
     """
-    names = archive.names(f"backups/{store}")
-    found = [int(name.removesuffix(_SUFFIX)) for name in names if name.removesuffix(_SUFFIX).isdigit()]
+    found = [
+        int(name[:SEQUENCE_DIGITS]) for name in archive.names(f"backups/{store}") if _NAME.fullmatch(name)
+    ]
     if found and found != list(range(found[0], found[-1] + 1)):
         gone = next(number for number in range(found[0], found[-1]) if number not in set(found))
         raise Corrupt.of(

@@ -149,7 +149,7 @@ class _GroupMembers(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _backup, _index, _group = Decoder(_BackupMembers), Decoder(_IndexMembers), Decoder(_GroupMembers)
-_UNREADABLE = (DecodeError, ValueError)
+_UNREADABLE = (DecodeError, ValueError, RecursionError)
 
 
 def backup_bytes(backup: Backup) -> bytes:

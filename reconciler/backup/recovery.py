@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reconciler.backup.archive import Found
 from reconciler.backup.verify import Verified
@@ -38,6 +38,14 @@ CHECKS: Final = {
 """The checks of a drill, in their order, and what each proves."""
 
 
+class Drilled(NamedTuple):
+    """What the newest drill report beside the backups says."""
+
+    number: int
+    time: int
+    proved: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
     """What an archive was seen to hold of one store.
@@ -45,11 +53,13 @@ class Sighting:
     Attributes:
         newest: the newest backup.
         verified: the newest backup that its last verification found whole, and that verification.
+        drilled: the newest report of a drill.
         problems: why the archive could not be read.
     """
 
     newest: Found | None = None
     verified: tuple[Found, Verified] | None = None
+    drilled: Drilled | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -116,7 +126,7 @@ def recovery_plan(
             ),
             Answer(
                 question="which checks prove readiness?",
-                answer=tuple(_checks(recovery)),
+                answer=(*_checks(recovery), *_last_drill(sighting, now)),
                 problems=tuple(_checks_missing(store, recovery)),
             ),
         ),
@@ -212,6 +222,15 @@ def _integrity_missing(store: str, sighting: Sighting) -> Iterator[Problem]:
 def _checks(recovery: Recovery | None) -> Iterator[str]:
     for name in wanted_checks(recovery):
         yield f"{name}: {CHECKS[name]}"
+
+
+def _last_drill(sighting: Sighting, now: int) -> Iterator[str]:
+    drilled = sighting.drilled
+    if drilled is None:
+        yield "no drill has been run yet"
+        return
+    verdict = "proved" if drilled.proved else "did not prove"
+    yield f"the last drill, {span(max(0, now - drilled.time))} ago, {verdict} backup {drilled.number}"
 
 
 def _checks_missing(store: str, recovery: Recovery | None) -> Iterator[Problem]:

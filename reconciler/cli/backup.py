@@ -17,20 +17,22 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
-from reconciler.backup.archive import Archive, Found, chosen
+from reconciler.backup.archive import Archive, Found, chosen, object_bytes
 from reconciler.backup.create import Created, Trust, create
-from reconciler.backup.document import Backup
+from reconciler.backup.document import Backup, broken, is_plain
 from reconciler.backup.rehearsal import Rehearsal
 from reconciler.backup.restore import Brought, restore
 from reconciler.backup.verify import Verified, remember, verify
 from reconciler.cli.archives import archive_of, configuration_files
 from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
+from reconciler.cli.files import Standing, read_file, replace_file, standing
 from reconciler.cli.options import add_output
 from reconciler.cli.workspace import TOOL, Workspace, source_date_epoch
-from reconciler.errors import Corrupt, Exit, InvalidInput
+from reconciler.errors import Corrupt, Exit, InvalidInput, Unavailable
 from reconciler.model import Digest, StoreConfig
 from reconciler.stores.keeping import keeper
 from reconciler.stores.port import adapter
@@ -92,6 +94,9 @@ def _add_restore(operations: Operations) -> None:
         default=[],
         help="restore there instead of where the store is declared; env:NAME takes it from a variable",
     )
+    back.add_argument(
+        "--configuration", metavar="DIR", type=Path, help="bring the configuration files back below this, too"
+    )
     back.add_argument("--dry-run", action="store_true", help="say what would come back, and stop")
 
 
@@ -120,6 +125,7 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
         store = keeper(workspace.opened(config).store)
         with archive_of(workspace, config.name, args.to, "--to") as real:
             archive = cast("Archive", Rehearsal(real)) if args.dry_run else real
+            _refuse_inside(workspace, config, real.where)
             with archive.writing():
                 trust = Trust.NOTHING if args.deep else Trust.STAMPS
                 files = configuration_files(workspace, config.name)
@@ -130,6 +136,27 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
     console.answer(document, lambda: _created_text(created, verified, archive.where))
     console.problems(created.left_out)
     return _judged(verified)
+
+
+def _refuse_inside(workspace: Workspace, config: StoreConfig, archive: str) -> None:
+    """Refuse an archive below the store that it is to outlive.
+
+    Raises:
+        InvalidInput: E_ARCHIVE.
+    """
+    scheme, _, path = archive.partition(":")
+    for value in config.settings.values():
+        kind, _, place = str(value).partition(":")
+        if scheme == kind == "file":
+            store = (workspace.root / place).resolve()
+            if (Path.cwd() / path).resolve().is_relative_to(store):
+                raise InvalidInput.of(
+                    "E_ARCHIVE",
+                    "an archive below the store is lost together with it",
+                    path="--to",
+                    got=path,
+                    fix="name a directory elsewhere, best on another machine",
+                )
 
 
 def _draft(workspace: Workspace, config: StoreConfig) -> Backup:
@@ -166,9 +193,13 @@ def run_verify(args: argparse.Namespace, console: Console) -> Exit:
 
 
 def _verified(archive: Archive, found: Found, console: Console) -> Verified:
+    """Verify, and note it beside the backup; whoever may only read an archive may still verify it."""
     verified = verify(archive, found, time=source_date_epoch(), progress=console.note)
-    with archive.writing():
-        remember(archive, found, verified)
+    try:
+        with archive.writing():
+            remember(archive, found, verified)
+    except Unavailable as error:
+        console.note(f"warning: the verification is not noted beside the backup: {error}")
     return verified
 
 
@@ -201,8 +232,40 @@ def run_restore(args: argparse.Namespace, console: Console) -> Exit:
                 brought = restore(archive, found, keeper(store), console.note)
             finally:
                 store.close()
+            if args.configuration:
+                _bring_configuration(archive, found, args.configuration)
     console.answer(_restored_json(found, brought), lambda: _restored_text(found, brought))
     return Exit.DONE
+
+
+def _bring_configuration(archive: Archive, found: Found, directory: Path) -> None:
+    """Write the configuration files of a backup below a directory; files that stand there must be equal.
+
+    Raises:
+        InvalidInput: E_RESTORE_PLACE, another file stands there.
+        Corrupt: E_BACKUP_OBJECT or E_BACKUP_DOCUMENT.
+    """
+    for name, digest in sorted(found.backup.configuration.items()):
+        if not is_plain(name):
+            raise broken(archive.where, f"names a path that leaves its place: {name[:80]!a}")
+        data = object_bytes(archive, Digest(digest), f"configuration file {name}")
+        path = directory / name
+        if standing(path) is not Standing.MISSING:
+            if read_file(path, limit=len(data)) != data:
+                raise InvalidInput.of(
+                    "E_RESTORE_PLACE",
+                    "another file stands where a configuration file comes back",
+                    path=str(path),
+                    fix="name an empty directory",
+                )
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable.of(
+                "E_IO", f"cannot be made: {error.strerror}", path=str(path.parent)
+            ) from error
+        replace_file(path, data)
 
 
 def restored_config(config: StoreConfig, into: list[str]) -> StoreConfig:

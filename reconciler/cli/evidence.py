@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from reconciler.canonical import sha256_digest
+from reconciler.canonical import sha256_digest, sha256_hex
 from reconciler.cli.byhand import Operations, add_operation, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import Standing, read_file, replace_file, standing
@@ -27,9 +27,19 @@ from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.packet_files import bundle_bytes, read_contents, write_packet
 from reconciler.cli.packets import keep_packets, last_release, packet_at
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Exit, InvalidInput
+from reconciler.errors import Corrupt, Exit, InvalidInput
 from reconciler.evidence.envelope import ENVELOPE_LIMIT, envelope_bytes
-from reconciler.evidence.packet import ENVELOPE, PACKET, Packet, read_index, release_name, release_statement
+from reconciler.evidence.packet import (
+    INDEX_LIMIT,
+    MEMBER_LIMIT,
+    PACKET,
+    Index,
+    Packet,
+    envelopes_of,
+    read_index,
+    release_name,
+    release_statement,
+)
 from reconciler.evidence.reference_packet import judged
 from reconciler.evidence.signed_file import SUFFIX, file_signers, file_statement, kind_of
 from reconciler.evidence.trust import Trust
@@ -171,26 +181,62 @@ def _packet_json(packet: Packet) -> dict[str, Any]:
 
 
 def sign(args: argparse.Namespace, console: Console) -> Exit:
-    """Sign the index of a packet, or one file; signatures of the same statement that stand there stay."""
+    """Sign a packet or one file; signatures of the same statement that stand there stay."""
     keys = signing_keys(args.key)
     if standing(args.packet) is Standing.FILE:
         data = read_file(args.packet, limit=PLAN_LIMIT)
-        place, digest = Path(f"{args.packet}{SUFFIX}"), sha256_digest(data)
+        digest = sha256_digest(data)
         statement = file_statement(data, name=args.packet.name, where=str(args.packet))
+        statements = {Path(f"{args.packet}{SUFFIX}"): statement}
     else:
         where = args.packet / PACKET
-        index = read_index(read_file(where, limit=ENVELOPE_LIMIT), where=str(where))
-        place, digest = args.packet / ENVELOPE, index.digest
-        statement = release_statement(index)
-    envelope = with_signatures(place, statement, keys)
+        index = read_index(read_file(where, limit=INDEX_LIMIT), where=str(where))
+        digest = index.digest
+        statements = _statements(args.packet, index)
+    envelopes = {place: with_signatures(place, payload, keys) for place, payload in statements.items()}
     if not args.dry_run:
-        replace_file(place, envelope_bytes(envelope))
-    keyids = [signature.keyid for signature in envelope.signatures]
+        for place, envelope in envelopes.items():
+            replace_file(place, envelope_bytes(envelope))
+    keyids = sorted({signature.keyid for one in envelopes.values() for signature in one.signatures})
     console.answer(
-        {"schema": SIGN_SCHEMA, "digest": digest, "envelope": str(place), "keyids": keyids},
-        lambda: f"{place}: {plural(len(keyids), 'signature')} over {digest}",
+        {
+            "schema": SIGN_SCHEMA,
+            "digest": digest,
+            "envelopes": [str(place) for place in envelopes],
+            "keyids": keyids,
+        },
+        lambda: "\n".join(
+            [
+                *(f"{place}: {plural(len(one.signatures), 'signature')}" for place, one in envelopes.items()),
+                digest,
+            ]
+        ),
     )
     return Exit.DONE
+
+
+def _statements(place: Path, index: Index) -> dict[Path, bytes]:
+    """What is signed in a packet, by the file of its envelope; the release's own comes last.
+
+    Raises:
+        Corrupt: E_EVIDENCE_MEMBER, a statement in it is not the one that the index lists.
+    """
+    listed = {item.path: item.sha256 for item in index.items}
+    statements = {}
+    for envelope, member in reversed(envelopes_of(index).items()):
+        if member is None:
+            statements[place / envelope] = release_statement(index)
+            continue
+        data = read_file(place / member, limit=MEMBER_LIMIT)
+        if sha256_hex(data) != listed[member]:
+            raise Corrupt.of(
+                "E_EVIDENCE_MEMBER",
+                "a member has other bytes than the index lists",
+                path=str(place / member),
+                fix="collect the release again with 'reconciler evidence collect'",
+            )
+        statements[place / envelope] = data
+    return statements
 
 
 def bundle(args: argparse.Namespace, console: Console) -> Exit:

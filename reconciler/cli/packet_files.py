@@ -18,7 +18,7 @@ from pathlib import Path
 from reconciler.cli.files import Standing, read_file, replace_file, standing
 from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Unavailable
 from reconciler.evidence.packet import (
-    ENVELOPE,
+    ENVELOPES,
     MEMBER_LIMIT,
     PACKET,
     TOPS,
@@ -167,7 +167,7 @@ def write_packet(into: Path, packet: Mapping[str, bytes]) -> None:
             fix="move it away, or collect into another directory",
         )
     same = PACKET in there and read_file(into / PACKET, limit=MEMBER_LIMIT) == packet[PACKET]
-    old = there - packet.keys() - ({ENVELOPE} if same else set())
+    old = there - packet.keys() - (ENVELOPES if same else set())
     try:
         if not same:
             (into / PACKET).unlink(missing_ok=True)

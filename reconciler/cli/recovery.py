@@ -17,11 +17,12 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.backup.archive import document_name, numbers, read_found
+from reconciler.backup.archive import Archive, document_name, numbers, read_found
+from reconciler.backup.document import DOCUMENT_LIMIT
 from reconciler.backup.drill import Drill, Verdict
-from reconciler.backup.recovery import SCHEMA, RecoveryPlan, Sighting, recovery_plan
+from reconciler.backup.recovery import SCHEMA, Drilled, RecoveryPlan, Sighting, recovery_plan
 from reconciler.backup.verify import last_verified
-from reconciler.canonical import canonical
+from reconciler.canonical import canonical, parse_strict
 from reconciler.cli.archives import archive_of
 from reconciler.cli.byhand import add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
@@ -29,7 +30,7 @@ from reconciler.cli.files import replace_file
 from reconciler.cli.options import add_output
 from reconciler.cli.recovery_drill import Drilling
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError
+from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Unavailable
 from reconciler.model import StoreConfig
 from reconciler.stores.keeping import KeeperAdapter, keeper_adapter
 
@@ -121,14 +122,27 @@ def _sighting(workspace: Workspace, store: str, location: str | None) -> Sightin
     """What the archive holds; that it cannot be read is a missing answer, not the end."""
     try:
         with archive_of(workspace, store, location, "--from") as archive:
-            found = [read_found(archive, store, number) for number in numbers(archive, store)]
-            for one in reversed(found):
-                verified = last_verified(archive, one)
-                if verified is not None and verified.whole:
-                    return Sighting(newest=found[-1], verified=(one, verified))
-            return Sighting(newest=found[-1] if found else None)
+            found = [read_found(archive, store, number) for number in reversed(numbers(archive, store))]
+            seen = ((one, last_verified(archive, one)) for one in found)
+            whole = ((one, verified) for one, verified in seen if verified is not None and verified.whole)
+            return Sighting(
+                newest=found[0] if found else None,
+                verified=next(whole, None),
+                drilled=_drilled_last(archive, store),
+            )
     except ReconcilerError as error:
         return Sighting(problems=error.problems)
+
+
+def _drilled_last(archive: Archive, store: str) -> Drilled | None:
+    """The newest report of a drill; None if there is none, or it cannot be read."""
+    reports = archive.names(f"drills/{store}")
+    data = archive.read(f"drills/{store}/{reports[-1]}", DOCUMENT_LIMIT) if reports else None
+    try:
+        report = parse_strict(data or b"", where=archive.where)
+        return Drilled(report["number"], report["time"], report["proved"] is True)
+    except (InvalidInput, KeyError, TypeError):
+        return None
 
 
 def _plan_text(plans: Sequence[RecoveryPlan]) -> str:
@@ -173,9 +187,12 @@ def _drilled(
     with archive_of(workspace, config.name, args.source, "--from") as archive:
         made = Drilling(args, console, workspace, config, kind, archive)
         report = made.proved_in_place() if args.restored else made.proved_in_scratch()
-        with archive.writing():
-            name = document_name("drills", config.name, report.found.backup.number)
-            archive.replace(name, canonical(report.to_json()))
+        name = document_name("drills", config.name, report.found.backup.number)
+        try:
+            with archive.writing():
+                archive.replace(name, canonical(report.to_json()))
+        except Unavailable as error:
+            console.note(f"warning: the report is not kept beside the backup: {error}")
     return report
 
 

@@ -27,7 +27,7 @@ from reconciler.cli.rollback import change_back, changed
 from reconciler.cli.roots import opened_root
 from reconciler.cli.server import parse_server, require_datasets, require_epoch, require_ready
 from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_epoch
-from reconciler.errors import InvalidInput, Problem, ReconcilerError
+from reconciler.errors import InvalidInput, Problem, ReconcilerError, Unavailable
 from reconciler.ledger import Record
 from reconciler.model import Depth, Observed, Recovery, Selection, StoreConfig
 from reconciler.plan import Plan
@@ -60,7 +60,7 @@ class Drilling:
         self._add(proof.whole(verify(self.archive, found, time=began, progress=self.console.note)))
         self._add(proof.age(found, self.recovery, began))
         brought = Brought(0, 0, 0)
-        with tempfile.TemporaryDirectory(prefix="reconciler-drill-", dir=self.args.scratch) as directory:
+        with self._scratch() as directory:
             config = self.kind.scratch(self.config, directory)
             try:
                 brought = self._restored(config, found)
@@ -71,6 +71,22 @@ class Drilling:
             milliseconds = int((time.monotonic() - start) * 1000)
         self._add(proof.duration(milliseconds, brought.size, self.recovery))
         return self._report(found, began, milliseconds, brought)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[str]:
+        """A directory that is gone afterwards."""
+        try:
+            made = tempfile.TemporaryDirectory(prefix="reconciler-drill-", dir=self.args.scratch)
+        except OSError as error:
+            raise Unavailable.of(
+                "E_IO",
+                f"no scratch directory can be made: {error.strerror}",
+                path="--scratch",
+                got=str(self.args.scratch or tempfile.gettempdir()),
+                fix="name a directory with room",
+            ) from error
+        with made as directory:
+            yield directory
 
     def _restored(self, config: StoreConfig, found: Found) -> Brought:
         with self._open(config) as one:

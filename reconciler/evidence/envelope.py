@@ -29,7 +29,9 @@ STATEMENT_TYPE: Final = "application/vnd.in-toto+json"
 SIGNATURE_LIMIT: Final = 64
 """The most signatures that are looked at; more cannot be needed, and each one costs time."""
 
-ENVELOPE_LIMIT: Final = 1 << 20
+ENVELOPE_LIMIT: Final = 64 << 20
+"""The most bytes of an envelope; the statement of a release that publishes very much is large."""
+
 _MEMBERS: Final = frozenset({"payload", "payloadType", "signatures"})
 _SIGNATURE_MEMBERS: Final = frozenset({"keyid", "sig"})
 

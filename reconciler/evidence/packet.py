@@ -12,12 +12,15 @@ Decides what stands in each member and which bytes it has::
     signing/checksums.json            the hash of every file above
     packet/packet.json                the index: every member by size and hash, the root, the packet before
 
+and, once it is signed, an envelope in `signing/` for the release and for each of its statements.
+
 `identity.json`, `manifest.json`, `provenance.json`, `checksums.json` and `packet.json` have the names and
 members of the serving system's own release evidence (contract 6.1) where those mean something here. What
 it lacks is added: hashes in the provenance, one root over everything, and a chain. The hashes point one
 way only (record → statements → manifest → provenance → checksums → index), so there is no file that
-holds an older hash of its container (contract 8.7 item 60). Signatures are over the index and stand
-beside it (`signing/release.dsse.json`); they are no member, so a packet can be signed by several people.
+holds an older hash of its container (contract 8.7 item 60). Signatures are over a statement about the index,
+and over each statement in the packet, so that any in-toto tool can use it alone. They stand beside the
+members and are none, so a packet can be signed by several people.
 
 Everything is a pure function of the record's two documents and the root of the packet before.
 """
@@ -35,7 +38,6 @@ from msgspec.json import Decoder
 from reconciler.canonical import canonical, parse_strict, sha256_digest, sha256_hex
 from reconciler.errors import Corrupt, InvalidInput
 from reconciler.evidence.claims import provenance_statement, publications, verdict_statement
-from reconciler.evidence.envelope import ENVELOPE_LIMIT
 from reconciler.evidence.statement import RELEASE, Statement, Subject, statement_bytes
 from reconciler.ledger import Record, RecordBytes, read_record
 from reconciler.model import Digest, Shape, digest_problem
@@ -55,6 +57,16 @@ CHECKSUMS: Final = "signing/checksums.json"
 _STATEMENTS: Final = "evidence/statements"
 _APPROVALS: Final = "signing/approvals"
 
+_STATEMENT_ENVELOPES: Final = {
+    f"{_STATEMENTS}/provenance.json": "signing/provenance.dsse.json",
+    f"{_STATEMENTS}/verdict.json": "signing/verdict.dsse.json",
+}
+ENVELOPES: Final = frozenset({ENVELOPE, *_STATEMENT_ENVELOPES.values()})
+"""Where the signatures of a packet stand; none of them is a member."""
+
+STATEMENT_MEMBERS: Final = frozenset(_STATEMENT_ENVELOPES)
+"""The members that are signed as they are, besides the index."""
+
 REQUIRED: Final = (MANIFEST, IDENTITY, INTENT, OUTCOME, PROVENANCE, CHECKSUMS)
 """The members that every packet has."""
 
@@ -65,6 +77,7 @@ _MEMBER: Final = re.compile(rf"{_STATEMENTS}/[a-z]+\.json|{_APPROVALS}/[0-9]{{2}
 
 MEMBER_COUNT_LIMIT: Final = 256
 MEMBER_LIMIT: Final = 64 << 20
+INDEX_LIMIT: Final = 1 << 20
 PACKET_SIZE_LIMIT: Final = 256 << 20
 
 
@@ -110,7 +123,7 @@ _head = Decoder(_Head)
 
 def is_member(path: str) -> bool:
     """Whether a packet may have a file of this name, its signatures included."""
-    return path in {*REQUIRED, PACKET, ENVELOPE} or _MEMBER.fullmatch(path) is not None
+    return path in {*REQUIRED, PACKET, *ENVELOPES} or _MEMBER.fullmatch(path) is not None
 
 
 def release_name(store: str, seq: int) -> str:
@@ -196,6 +209,16 @@ def release_statement(index: Index) -> bytes:
             },
         )
     )
+
+
+def envelopes_of(index: Index) -> dict[str, str | None]:
+    """Where each signature of a packet belongs: envelope → the member that is its payload.
+
+    The payload of the release's own envelope is no member, but `release_statement` of the index.
+    """
+    listed = {item.path for item in index.items}
+    signed = {place: member for member, place in _STATEMENT_ENVELOPES.items() if member in listed}
+    return {ENVELOPE: None, **signed}
 
 
 def _statements(record: Record, identity: str, shape: Shape) -> dict[str, bytes]:
@@ -347,7 +370,7 @@ def read_index(data: bytes, *, where: str) -> Index:
         Corrupt: E_EVIDENCE_PACKET.
     """
     try:
-        document = parse_strict(data, where=where, limit=ENVELOPE_LIMIT)
+        document = parse_strict(data, where=where, limit=INDEX_LIMIT)
         members = _index_decoder.decode(data)
     except (DecodeError, ValueError, InvalidInput) as error:
         raise _broken("it cannot be read as one", where) from error
@@ -377,7 +400,7 @@ def _check_items(members: _IndexMembers, where: str) -> None:
     missing = sorted({*REQUIRED} - {*paths})
     if missing or list(members.required_minimum) != list(REQUIRED):
         raise _broken("it lacks a member that every packet has", where, *missing)
-    if PACKET in paths or ENVELOPE in paths:
+    if not ENVELOPES.isdisjoint(paths) or PACKET in paths:
         raise _broken("it lists itself or its signatures", where)
     for item in members.items:
         if digest_problem(f"sha256:{item.sha256}") or not 0 <= item.bytes <= MEMBER_LIMIT:

@@ -28,7 +28,16 @@ from reconciler.errors import Corrupt, Problem, ReconcilerError
 from reconciler.evidence import packet as layout
 from reconciler.evidence.approval import intent_approvers
 from reconciler.evidence.envelope import read_envelope
-from reconciler.evidence.packet import CHECKSUMS, ENVELOPE, INTENT, MANIFEST, OUTCOME, PACKET, Index
+from reconciler.evidence.packet import (
+    CHECKSUMS,
+    ENVELOPES,
+    INTENT,
+    MANIFEST,
+    OUTCOME,
+    PACKET,
+    STATEMENT_MEMBERS,
+    Index,
+)
 from reconciler.evidence.statement import RELEASE, about, read_statement
 from reconciler.evidence.trust import Trust
 from reconciler.ledger import Record, RecordBytes
@@ -37,7 +46,9 @@ from reconciler.model import Shape
 REPORTS: Final = ("signing/release-sign.json", "signing/release-verify.json")
 """What the reference's tooling puts where we put signatures."""
 
-KEPT: Final = frozenset({PACKET, ENVELOPE, INTENT, OUTCOME, CHECKSUMS, MANIFEST, *REPORTS})
+KEPT: Final = frozenset(
+    {PACKET, *ENVELOPES, INTENT, OUTCOME, *STATEMENT_MEMBERS, CHECKSUMS, MANIFEST, *REPORTS}
+)
 """The members whose bytes are looked into; all others are known by size and digest."""
 
 
@@ -171,7 +182,7 @@ def _members(contents: Contents, index: Index) -> str:
     """Compare the files with the list."""
     listed = {item.path: item for item in index.items}
     problems = []
-    for path in sorted({*listed, *contents.files} - {PACKET, ENVELOPE}):
+    for path in sorted({*listed, *contents.files} - {PACKET, *layout.envelopes_of(index)}):
         item, seen = listed.get(path), contents.files.get(path)
         if item is None:
             message, got = "a file stands in the packet that its index does not list", None
@@ -231,21 +242,28 @@ def _derived(contents: Contents, index: Index, identity: str, shape_of: Callable
 
 
 def _signed(contents: Contents, index: Index, trust: Trust, *, at: int) -> str:
-    where = f"{contents.where}/{ENVELOPE}"
-    data = contents.documents.get(ENVELOPE)
-    if data is None:
-        raise Corrupt(
-            Problem(
-                code="E_NOT_SIGNED",
-                message="the packet is not signed",
+    """Each envelope of the packet must be there, signed by enough owners, around the right bytes."""
+    signers: tuple[str, ...] = ()
+    for place, member in layout.envelopes_of(index).items():
+        where = f"{contents.where}/{place}"
+        data = contents.documents.get(place)
+        if data is None:
+            raise Corrupt.of(
+                "E_NOT_SIGNED",
+                "the packet is not signed" if member is None else f"{member} is not signed",
                 path=where,
-                fix="sign it with 'reconciler evidence sign', or get the signed one",
+                fix="sign the packet with 'reconciler evidence sign', or get the signed one",
             )
-        )
-    envelope = read_envelope(data, where=where)
-    signers = trust.require(envelope, at=at, where=where)
-    statement = read_statement(envelope.payload, predicate_type=RELEASE, where=where)
-    about(statement, index.digest, where=where)
+        envelope = read_envelope(data, where=where)
+        found = trust.require(envelope, at=at, where=where)
+        if member is None:
+            signers = found
+            statement = read_statement(envelope.payload, predicate_type=RELEASE, where=where)
+            about(statement, index.digest, where=where)
+        elif envelope.payload != contents.documents.get(member):
+            raise Corrupt.of(
+                "E_STATEMENT", f"what was signed is not {member} of this packet", path=where, fix=_FIX
+            )
     return f"signed by {', '.join(signers)} (threshold {trust.threshold})"
 
 

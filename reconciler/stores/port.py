@@ -18,6 +18,8 @@ or points at, for people.
 A store that `keeps_packets` is also a `PacketKeeper`: the packet of each release (`reconciler.evidence`)
 stands beside its ledger, where another operator finds it.
 
+A store that `keeps` can be backed up and restored: its port is `reconciler.stores.keeping`.
+
 A store that `collects` is also a `Collector`: it says everything that it holds and what keeps it, and
 removes, under its own lock and with a record, what is judged to be garbage there and then.
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from reconciler.testing.contract_basics import Reading, Writing
 from reconciler.testing.contract_faults import Concurrency, Declared, Failure
+from reconciler.testing.contract_keeping import Keeping
 from reconciler.testing.contract_packets import Packets
 
 
-class StoreContract(Reading, Writing, Concurrency, Failure, Packets, Declared):
+class StoreContract(Reading, Writing, Concurrency, Failure, Packets, Keeping, Declared):
     """Everything that an adapter must pass."""

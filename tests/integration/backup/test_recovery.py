@@ -63,6 +63,12 @@ def test_the_report_of_a_drill_is_saved_and_kept_beside_the_backup(vault: Vault)
     assert (code, saved, beside) == (0, report, report)
 
 
+def test_a_scratch_directory_that_is_not_there_is_an_error(vault: Vault) -> None:
+    vault.backup()
+    ran = vault.run("recovery", "drill", *SERVING, "--scratch", "nowhere")
+    assert (ran.code, ran.error) == (10, "E_IO")
+
+
 def test_a_drill_leaves_nothing_in_its_scratch_directory(vault: Vault) -> None:
     vault.backup()
     scratch = vault.root / "scratch"
@@ -297,12 +303,15 @@ def test_a_plan_answers_the_three_questions(vault: Vault) -> None:
     ran = vault.ok("recovery", "plan", *SERVING, "--output", "json")
     where, integrity, checks = ran.document["stores"][0]["questions"]
     assert where["question"] == "where is the authoritative backup?"
-    assert where["answer"][0] == "in file:var/backup, after every apply on main, and daily at 02:00 UTC"
+    assert where["answer"][0] == "in file:var/backup, by whoever applies, after each apply"
     assert where["answer"][1].startswith("backup 1 of serving, release serving#2, sha256:")
     assert integrity["question"] == "how is catalog integrity preserved or rebuilt?"
     assert "'reconciler catalog rebuild'" in integrity["answer"][0]
     assert checks["question"] == "which checks prove readiness?"
-    assert len(checks["answer"]) == 13
+    assert (len(checks["answer"]), checks["answer"][-1]) == (14, "no drill has been run yet")
+    drill(vault)
+    ran = vault.ok("recovery", "plan", *SERVING)
+    assert "the last drill, 0s ago, proved backup 1" in ran.out
 
 
 def test_a_plan_without_a_document_denies(vault: Vault) -> None:

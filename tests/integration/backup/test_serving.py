@@ -235,6 +235,12 @@ def test_a_directory_of_something_else_is_no_archive(vault: Vault, name: str) ->
     assert (ran.code, ran.error, vault.desk.tree()) == (3, "E_ARCHIVE", before)
 
 
+@pytest.mark.parametrize("name", ["var/serving/backup", "var/serving/.reconciler/backup"])
+def test_an_archive_below_the_store_is_refused(vault: Vault, name: str) -> None:
+    ran = vault.run("backup", "create", "--store", "serving", "--to", name)
+    assert (ran.code, ran.error, (vault.root / name).exists()) == (3, "E_ARCHIVE", False)
+
+
 def test_the_cache_of_a_server_is_neither_store_nor_archive_nor_place(vault: Vault) -> None:
     cache = vault.root / "var/cache"
     (cache / ".dataset-index").mkdir(parents=True)
@@ -248,6 +254,16 @@ def test_the_cache_of_a_server_is_neither_store_nor_archive_nor_place(vault: Vau
     assert (ran.code, ran.error) == (3, "E_STORE_IS_CACHE")
 
 
+def test_an_archive_that_cannot_be_written_can_still_be_verified_and_drilled(vault: Vault) -> None:
+    vault.backup()
+    shutil.rmtree(vault.archive / ".reconciler")
+    (vault.archive / ".reconciler").write_text("in the way")
+    ran = vault.verify()
+    assert (ran.code, "not noted beside the backup" in ran.err) == (0, True)
+    ran = vault.run("recovery", "drill", "--store", "serving", "--from", "var/backup")
+    assert (ran.code, "not kept beside the backup" in ran.err) == (0, True)
+
+
 # Restoring.
 
 
@@ -258,6 +274,18 @@ def test_a_place_that_is_not_empty_is_left_alone(vault: Vault) -> None:
     before = vault.desk.tree()
     ran = vault.restore()
     assert (ran.code, ran.error, vault.desk.tree()) == (3, "E_RESTORE_PLACE", before)
+
+
+def test_configuration_files_come_back_and_never_over_others(vault: Vault) -> None:
+    vault.backup()
+    assert vault.restore("--configuration", "var/config").code == 0
+    for name in ("freeze-policy", "promotion-rules", "rollback-policy"):
+        path = f"ops/datasets/{name}.json"
+        assert (vault.root / "var/config" / path).read_bytes() == (vault.root / path).read_bytes()
+    (vault.root / "var/config/ops/datasets/freeze-policy.json").write_text("mine")
+    ran = vault.restore("--configuration", "var/config", into="var/again")
+    assert (ran.code, ran.error) == (3, "E_RESTORE_PLACE")
+    assert (vault.root / "var/config/ops/datasets/freeze-policy.json").read_text() == "mine"
 
 
 def test_a_dry_run_writes_nothing(vault: Vault) -> None:

@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from reconciler.cli import main
 from tests.integration.command_line import PROJECT
+from tests.unit.evidence.test_schemas import SCHEMAS, schema
 
 RELEASE = PROJECT / "ops/release"
 TRUST = str(RELEASE / "trust.json")
@@ -21,6 +23,13 @@ def test_the_committed_evidence_verifies(capfd: pytest.CaptureFixture[str]) -> N
     assert (code, err) == (0, "")
     assert "signed by maintainer, release (threshold 2)" in out
     assert "approved by maintainer" in out
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS))
+def test_the_committed_evidence_is_valid_by_its_schemas(path: str) -> None:
+    judge = Draft202012Validator(schema(SCHEMAS[path]))
+    document = json.loads((RELEASE / path).read_bytes())
+    assert [error.message for error in judge.iter_errors(document)] == []
 
 
 def test_the_committed_evidence_does_not_verify_when_any_file_of_it_is_touched(

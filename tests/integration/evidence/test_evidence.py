@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.command_line import CLEAN
 from tests.integration.evidence.conftest import Keys
 from tests.integration.gitops.conftest import Repository
 
@@ -248,6 +249,17 @@ def test_the_release_that_must_be_there_is_compared(collected: Repository, keys:
         "evidence", "verify", "release", "--key", keys.public("ada"), "--release", "serving#1"
     )
     assert (ran.code, ran.error) == (8, "E_EVIDENCE_RELEASE")
+
+
+def test_a_library_for_signatures_that_breaks_never_passes(
+    collected: Repository, keys: Keys, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken/cryptography"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('broken')\n")
+    path = f"{broken.parent}:{CLEAN['PYTHONPATH']}"
+    ran = collected.run("evidence", "verify", "release", "--key", keys.public("ada"), PYTHONPATH=path)
+    assert (ran.code, ran.out) == (1, "")
 
 
 # Bundles

@@ -122,6 +122,30 @@ def test_what_is_no_release_of_git_is_refused(moved: Repository, release: str, e
     assert (ran.code, ran.error, said in ran.err) == (3, error, True)
 
 
+def test_a_branch_needs_a_name_and_somebody_who_commits(moved: Repository) -> None:
+    ran = moved.run("rollback", "--to", "serving#2", "--branch", "a..b")
+    assert (ran.code, ran.error) == (3, "E_REF_CHARS")
+    nobody = {"GIT_AUTHOR_NAME": "", "GIT_AUTHOR_EMAIL": "", "GIT_COMMITTER_NAME": ""}
+    ran = moved.run("rollback", "--to", "serving#2", "--branch", "back", **nobody)
+    assert (ran.code, ran.error) == (3, "E_GIT_IDENTITY")
+    assert moved.git("branch", "--list", "back") == ""
+
+
+def test_a_rollback_that_stands_in_git_is_not_proposed_twice(moved: Repository) -> None:
+    moved.ok("rollback", "--to", "serving#2", "--out", "p")
+    moved.git("apply", "p")
+    (moved.root / "p").unlink()
+    text = (moved.root / HUMAN).read_text()
+    moved.commit("Roll back")
+    (moved.root / "desired/catalogs/more.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Catalog\nstore: serving\ndatasets:\n" + ENTRY.replace("111", "112")
+    )
+    moved.commit("Something new")
+    assert (moved.root / HUMAN).read_text() == text
+    ran = moved.run("rollback", "--to", "serving#2")
+    assert (ran.code, ran.error) == (3, "E_ROLLBACK_EXISTS")
+
+
 def test_a_commit_that_the_clone_lacks_is_an_error(moved: Repository) -> None:
     shallow = moved.root / "shallow"
     subprocess.run(

@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from reconciler.canonical import sha256_digest, sha256_hex
 from reconciler.evidence.envelope import envelope_bytes, sealed
 from reconciler.evidence.keys import PublicKey, SigningKey
-from reconciler.evidence.packet import ENVELOPE, PACKET, Packet, packet_of, read_index, release_statement
+from reconciler.evidence.packet import (
+    PACKET,
+    Packet,
+    envelopes_of,
+    packet_of,
+    read_index,
+    release_statement,
+)
 from reconciler.evidence.trust import Trust, TrustedKey
 from reconciler.evidence.verification import KEPT, Contents, Expected, Proof, Seen, verify
 from reconciler.ledger import RecordBytes, Run, intent_bytes, outcome_bytes
@@ -94,8 +101,15 @@ def second_packet() -> Packet:
 
 def signed(members: Mapping[str, bytes], *keys: SigningKey) -> dict[str, bytes]:
     """The members of a packet with the signatures of these keys."""
-    envelope = sealed(release_statement(read_index(members[PACKET], where="test")), keys or (ADA,))
-    return {**members, ENVELOPE: envelope_bytes(envelope)}
+    index = read_index(members[PACKET], where="test")
+    payloads = {
+        place: release_statement(index) if member is None else members[member]
+        for place, member in envelopes_of(index).items()
+    }
+    envelopes = {
+        place: envelope_bytes(sealed(payload, keys or (ADA,))) for place, payload in payloads.items()
+    }
+    return {**members, **envelopes}
 
 
 def contents(members: Mapping[str, bytes]) -> Contents:

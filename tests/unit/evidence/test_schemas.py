@@ -28,7 +28,9 @@ SCHEMAS = {
     "provenance.json": "provenance",
     "signing/approvals/01.json": "envelope",
     "signing/checksums.json": "checksums",
+    "signing/provenance.dsse.json": "envelope",
     "signing/release.dsse.json": "envelope",
+    "signing/verdict.dsse.json": "envelope",
     "trust.json": "trust",
 }
 LEDGER = {"evidence/ledger/intent.json", "evidence/ledger/outcome.json"}

@@ -23,7 +23,7 @@ from reconciler.evidence.envelope import (
     read_envelope,
     sealed,
 )
-from reconciler.evidence.packet import CHECKSUMS, ENVELOPE, INTENT, OUTCOME, PACKET
+from reconciler.evidence.packet import CHECKSUMS, ENVELOPE, ENVELOPES, INTENT, OUTCOME, PACKET
 from reconciler.evidence.trust import Trust, TrustedKey
 from reconciler.evidence.verification import Expected, verify
 from reconciler.model import Shape
@@ -33,6 +33,7 @@ from tests.unit.evidence.packets import (
     BOB,
     BOTH,
     EVE,
+    PROMOTE,
     TIME,
     codes,
     contents,
@@ -85,7 +86,7 @@ def test_the_untouched_packet_proves_everything() -> None:
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_touched_member_does_not_verify(member: str, touch: str) -> None:
     touched = TOUCHES[touch](WHOLE[member])
-    if member == ENVELOPE and touch in {"append one byte", "encode again with spaces"}:
+    if member in ENVELOPES and touch in {"append one byte", "encode again with spaces"}:
         # The envelope's own JSON is not signed (DSSE): white space around it says nothing else.
         assert proved({**WHOLE, member: touched}).whole
         return
@@ -97,7 +98,7 @@ def test_a_touched_member_does_not_verify(member: str, touch: str) -> None:
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_removed_member_does_not_verify(member: str) -> None:
     proof = proved({path: data for path, data in WHOLE.items() if path != member})
-    assert codes(proof) == ["E_NOT_SIGNED" if member == ENVELOPE else "E_EVIDENCE_MEMBER"]
+    assert codes(proof)[0] == ("E_NOT_SIGNED" if member in ENVELOPES else "E_EVIDENCE_MEMBER")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,25 @@ def test_a_signed_statement_that_is_not_about_this_packet_does_not_verify(payloa
     assert codes(proved(with_envelope(sealed(payload, [ADA])))) == [code]
 
 
+@pytest.mark.parametrize("name", ["provenance", "verdict"])
+def test_each_statement_is_signed_as_it_stands(name: str) -> None:
+    place, member = f"signing/{name}.dsse.json", f"evidence/statements/{name}.json"
+    assert read_envelope(WHOLE[place], where="").payload == WHOLE[member]
+    forged = envelope_bytes(sealed(WHOLE[member], [EVE]))
+    assert codes(proved({**WHOLE, place: forged})) == ["E_NOT_SIGNED"]
+    other = envelope_bytes(sealed(OTHER[member].replace(b"serving", b"servinG"), [ADA]))
+    assert codes(proved({**WHOLE, place: other})) == ["E_STATEMENT"]
+
+
+def test_an_envelope_without_its_statement_is_a_file_too_many() -> None:
+    promoted = packet(documents(steps=(PROMOTE,)))
+    whole = signed(promoted.members)
+    assert "signing/provenance.dsse.json" not in whole
+    assert proved(whole).whole
+    extra = {**whole, "signing/provenance.dsse.json": WHOLE["signing/provenance.dsse.json"]}
+    assert codes(proved(extra)) == ["E_EVIDENCE_MEMBER"]
+
+
 def test_another_payload_type_does_not_verify() -> None:
     plain = Envelope(PAYLOAD, "application/json", ())
     signature = Signature(ADA.public.keyid, ADA.sign(plain.signed))
@@ -351,7 +371,7 @@ def test_every_bit_of_the_index_counts() -> None:
     assert survived == []
 
 
-@pytest.mark.parametrize("member", [path for path in MEMBERS if path not in {PACKET, ENVELOPE}])
+@pytest.mark.parametrize("member", [path for path in MEMBERS if path not in {PACKET, *ENVELOPES}])
 def test_every_byte_of_a_member_counts(member: str) -> None:
     """One bit of each byte, another one from byte to byte; what is signed has every bit tried above."""
     data = WHOLE[member]
