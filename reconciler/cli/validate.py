@@ -14,7 +14,7 @@ import argparse
 
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output
-from reconciler.cli.workspace import load_desired, open_tree
+from reconciler.cli.workspace import files_of, load_desired, open_tree
 from reconciler.errors import Exit
 from reconciler.render.text import plural
 
@@ -32,17 +32,24 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     """Validate and say what was read."""
     _, tree = open_tree(args, console)
     desired = load_desired(tree, args)
+    if desired.promotions:
+        from reconciler.cli.promotions import check_documents  # noqa: PLC0415 - only accounts need it
+
+        check_documents(desired, files_of(tree))
     document = {
         "schema": SCHEMA,
         "commit": desired.commit,
         "stores": sorted(desired.stores),
         "declarations": len(desired.declarations),
+        "promotions": len(desired.promotions),
     }
     console.answer(
         document,
         lambda: (
-            f"valid: {plural(len(desired.declarations), 'declaration')} for "
-            f"{plural(len(desired.stores), 'store')} "
+            f"valid: {plural(len(desired.declarations), 'declaration')} "
+            + (f"and {plural(len(desired.promotions), 'promotion')} " if desired.promotions else "")
+            + "for "
+            + f"{plural(len(desired.stores), 'store')} "
             + ("in the work tree" if args.worktree else f"at {desired.commit[:12]}")
         ),
     )
