@@ -8,12 +8,15 @@ the bytes of the records travel in the mapping that the store was opened with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
-from reconciler.cli.promotion_data import PromotionData
+from reconciler.cli.promotion_data import PromotionData, unfit_for_the_public
 from reconciler.cli.promotion_sources import PromotionSources
 from reconciler.errors import InvalidInput, Problem
-from reconciler.model import Desired, Promotion
+from reconciler.model import Desired, Promotion, StoreConfig
 from reconciler.stores.atproto.keys import SCHEMA
 from reconciler.stores.atproto.order import NAME, VERSION
 from reconciler.stores.atproto.repository import Reading
@@ -27,7 +30,7 @@ from reconciler.stores.atproto.resolution import (
     schema_meaning,
 )
 from reconciler.stores.atproto.store import AtprotoStore
-from reconciler.stores.port import Store
+from reconciler.stores.port import Blobs, Store, Surroundings
 
 
 def resolve_promotions(
@@ -62,6 +65,44 @@ def resolve_promotions(
         committed=desired.committed | frozenset(travelling),
         terms={**desired.terms, **found.terms},
     )
+
+
+_NOBODY: Final = Publisher(did=f"did:plc:{'a' * 24}", schemas={})
+
+
+def check_documents(desired: Desired, blobs: Blobs) -> None:
+    """Check what can be told of promotions without any store: schema files, shards and what is said of them.
+
+    Args:
+        desired: as it was loaded.
+        blobs: gives the schema files.
+
+    Raises:
+        InvalidInput: everything that is wrong.
+    """
+    promotions = [
+        replace(one, origin=replace(one.origin, revision=""), copy_to="")
+        for one in desired.promotions
+        if one.origin is not None and one.origin.schema
+    ]
+    copied = {one.place for one in desired.promotions if one.copy_to}
+    problems: list[Problem] = []
+    read: list[tuple[Promotion, Source | None]] = []
+    with ExitStack() as stack:
+        sources = PromotionSources(desired, _as_it_is, Surroundings(root=Path(), blobs=blobs), stack)
+        for promotion, source in sources.read_all(promotions, problems):
+            private = desired.stores[promotion.store].settings.get("allowPrivate") is True
+            if source is not None and promotion.place not in copied:
+                unfit = unfit_for_the_public(source.shards, allow_private=private)
+                problems += placed(unfit, promotion.place)
+                read.append((promotion, source))
+    if problems:
+        raise InvalidInput(problems)
+    resolved(read, _NOBODY)
+
+
+def _as_it_is(config: StoreConfig) -> StoreConfig:
+    return config
 
 
 def account(store: Store) -> AtprotoStore:

@@ -17,7 +17,7 @@ from reconciler.apply import denied
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output
 from reconciler.cli.protected import load_tree, protect
-from reconciler.cli.workspace import open_tree
+from reconciler.cli.workspace import files_of, open_tree
 from reconciler.errors import Exit
 from reconciler.policy.proposals import proposal_findings
 from reconciler.render.sarif import problems_sarif
@@ -42,17 +42,24 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     refusal = denied(proposal_findings(protected.proposal, protected.over(desired)))
     if refusal:
         raise refusal
+    if desired.promotions:
+        from reconciler.cli.promotions import check_documents  # noqa: PLC0415 - only accounts need it
+
+        check_documents(desired, files_of(tree))
     document = {
         "schema": SCHEMA,
         "commit": desired.commit,
         "stores": sorted(desired.stores),
         "declarations": len(desired.declarations),
+        "promotions": len(desired.promotions),
     }
     console.answer(
         document,
         lambda: (
-            f"valid: {plural(len(desired.declarations), 'declaration')} for "
-            f"{plural(len(desired.stores), 'store')} "
+            f"valid: {plural(len(desired.declarations), 'declaration')} "
+            + (f"and {plural(len(desired.promotions), 'promotion')} " if desired.promotions else "")
+            + "for "
+            + f"{plural(len(desired.stores), 'store')} "
             + ("in the work tree" if args.worktree else f"at {desired.commit[:12]}")
         ),
         sarif=lambda: problems_sarif((), version=__version__),

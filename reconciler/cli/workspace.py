@@ -33,7 +33,7 @@ from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
 from reconciler.policy.lines import touched
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter
+from reconciler.stores.port import ADAPTERS, Blobs, Store, Surroundings, adapter
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -240,19 +240,10 @@ class Workspace:
             governance=self.desired.governance,
             lock_timeout=self.lock_timeout,
             progress=self.progress.note,
-            blobs=self._blobs,
+            blobs=files_of(self.tree),
             records=self.records,
             variables=os.environ,
         )
-
-    def _blobs(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The bytes of files of the tree, in the order asked."""
-        entries = {entry.path: entry for entry in self.tree.find(paths).entries}
-        missing = next((path for path in paths if path not in entries), None)
-        if missing is not None:
-            raise InvalidInput.of("E_SOURCE_MISSING", "the commit has no such file", path=missing)
-        for entry, data in self.tree.read([entries[path] for path in paths], SOURCE_LIMIT):
-            yield entry.path, data
 
     def plan(self, opened: Mapping[str, Opened], depth: Depth = Depth.MANIFESTS) -> Plan:
         """Compare the wish with the stores and judge the result; nothing is written.
@@ -413,6 +404,20 @@ def _start(repo: str | None) -> Path:
             "E_GIT_REPO", "the option names no directory", path="--repo", got=repo, fix="name the repository"
         )
     return Path.cwd() if repo is None else Path(repo)
+
+
+def files_of(tree: Tree) -> Blobs:
+    """What gives the bytes of files of a tree, in the order asked."""
+
+    def read(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        entries = {entry.path: entry for entry in tree.find(paths).entries}
+        missing = next((path for path in paths if path not in entries), None)
+        if missing is not None:
+            raise InvalidInput.of("E_SOURCE_MISSING", "the commit has no such file", path=missing)
+        for entry, data in tree.read([entries[path] for path in paths], SOURCE_LIMIT):
+            yield entry.path, data
+
+    return read
 
 
 def source_date_epoch() -> int:

@@ -196,3 +196,30 @@ def test_a_hash_of_the_index_is_published_for_the_one_shard_that_it_can_mean(wor
         "cc" * 32,
     ]
     assert "metadata" not in entry
+
+
+@pytest.mark.parametrize(
+    ("schema", "url", "code"),
+    [
+        ('{"name": "Sample"}', URL, "E_SCHEMA_FORM"),
+        (json.dumps(sample_schema(version="one")), URL, "E_RECORD_FORMAT"),
+        (json.dumps(sample_schema()), "var/1.tar", "E_URL_PRIVATE"),
+        (json.dumps(sample_schema()), "https://data.example.org/{0..1.tar", "E_URL_PATTERN"),
+        (json.dumps(sample_schema()), "ftp://data.example.org/1.tar", "E_URL_SCHEME"),
+    ],
+)
+def test_what_a_document_alone_can_tell_is_refused_by_validate_without_a_server(
+    world: World, schema: str, url: str, code: str
+) -> None:
+    world.repository.edit("desired/stores.yaml", world.server.url, "http://127.0.0.1:9")
+    world.write("desired/promotions/sample.json", schema)
+    world.promote("d1", f"versions:\n  1.0.0:\n    from: {{schema: sample.json, urls: ['{url}']}}\n")
+    ran = world.run("validate")
+    assert (ran.code, ran.error) == (3, code)
+
+
+def test_validate_counts_promotions_and_asks_no_server(world: World) -> None:
+    world.repository.edit("desired/stores.yaml", world.server.url, "http://127.0.0.1:9")
+    world.write("desired/promotions/sample.json", json.dumps(sample_schema()))
+    world.promote("d1", f"versions:\n  1.0.0:\n    from: {{schema: sample.json, urls: ['{URL}']}}\n")
+    assert world.ok("validate").out.startswith("valid: 0 declarations and 1 promotion for 2 stores")
