@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from reconciler.model import NOTHING, Address, Finding, Release, Severity
-from reconciler.policy.facts import Facts, StoreFacts, Terms, Upstream
+from reconciler.model import NOTHING, Address, Finding, Release, Severity, Terms
+from reconciler.policy.facts import Facts, StoreFacts, Upstream
 
 _MANIFEST = "ops/datasets/manifest.json"
 _PINS = "ops/inventory/pins.yaml"

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, Step, Value
+from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value
 from reconciler.stores.atproto.keys import ENTRY, KINDS, LABEL, SCHEMA, source_parts
 
 CONTENT: Final = "content"
@@ -49,6 +49,11 @@ _AROUND: Final = 300
 _UNKNOWN_SIZE: Final = 4_096
 
 _SLOTS: Final = (CONTENT, NAME, VERSION, OF_SCHEMA, NAMED_ENTRY)
+_LEGAL: Final[Mapping[str, frozenset[str]]] = {
+    SCHEMA: frozenset({CONTENT, NAME, VERSION, ENTRIES}),
+    ENTRY: frozenset({CONTENT, NAME, OF_SCHEMA}),
+    LABEL: frozenset({CONTENT, NAME, VERSION, NAMED_ENTRY}),
+}
 _PUBLISH: Final[Mapping[str, str]] = {SCHEMA: "publish schema", ENTRY: "publish entry", LABEL: "label"}
 
 
@@ -89,6 +94,32 @@ class AtprotoShape:
         if after is None:
             return "withdraw"
         return _PUBLISH.get(kind, "publish") if before is None else "update"
+
+    def line(self, address: Address, slots: Slots) -> str | None:  # noqa: ARG002 - the protocol's signature
+        """None: versions of an account are names as their publisher gives them, in no order of releases."""
+        return None
+
+    def release(self, address: Address, slots: Slots) -> Release | None:  # noqa: ARG002 - as above
+        """None: as for lines."""
+        return None
+
+    def pointer(self, address: Address, slots: Slots) -> Pointer | None:  # noqa: ARG002 - as above
+        """None: no record follows the newest version."""
+        return None
+
+    def legal(self, address: Address, slots: Slots) -> bool:
+        """A record of one of the three collections, with slots that such a record has."""
+        if any(isinstance(value, tuple) != (slot == ENTRIES) for slot, value in slots.items()):
+            return False
+        return address.kind in KINDS and slots.keys() <= _LEGAL[address.kind] and "/" not in address.key
+
+    def needs(self, address: Address, slots: Slots) -> tuple[tuple[Address, str], ...]:
+        """A label needs its entry, an entry its schema."""
+        slot, kind = (NAMED_ENTRY, ENTRY) if address.kind == LABEL else (OF_SCHEMA, SCHEMA)
+        key = slots.get(slot)
+        if CONTENT not in slots or address.kind == SCHEMA or not isinstance(key, str):
+            return ()
+        return ((Address(address.store, kind, key), CONTENT),)
 
 
 SHAPE: Final = AtprotoShape()

@@ -40,6 +40,11 @@ def plan_of(changes: list[Change], kind: str = "atproto", **settings: str) -> St
     )
 
 
+def facts_of(plan: StorePlan) -> StoreFacts:
+    """What rules know of a plan."""
+    return StoreFacts(plan=plan, difference=Difference(), inventory=Inventory({}))
+
+
 def test_create_costs_three_update_two_and_delete_one_for_each_record() -> None:
     changes = [*record(1, None, "a"), *record(2, "a", "b"), *record(3, "a", None)]
     assert points_of(changes) == 6
@@ -59,13 +64,13 @@ def test_plan_says_what_is_over_the_budget_of_an_hour_or_a_day(
     records: int, settings: dict[str, str], said: list[tuple[Severity, str]]
 ) -> None:
     changes = [change for number in range(records) for change in record(number, None, "a")]
-    findings = list(rate_budget(plan_of(changes, **settings)))
+    findings = list(rate_budget(FACTS, facts_of(plan_of(changes, **settings))))
     assert [(finding.severity, finding.message) for finding in findings] == said
     assert {(finding.code, finding.place) for finding in findings} <= {("E_RATE_BUDGET", PLACE)}
 
 
 def test_stores_of_other_kinds_have_no_points() -> None:
-    assert list(rate_budget(plan_of(record(1, None, "a"), kind="registry", pointsPerDay="1"))) == []
+    assert list(rate_budget(FACTS, facts_of(plan_of(record(1, None, "a"), kind="registry", pointsPerDay="1")))) == []
 
 
 def test_only_a_limit_that_denies_is_a_limit_and_with_anything_else_it_is_a_denial() -> None:

@@ -9,10 +9,10 @@ import pytest
 from reconciler.diff import difference
 from reconciler.governance import Governance, Guards, PromotionRules
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Declaration, Depth, Place, Slots, StoreConfig, Yank
+from reconciler.model import Address, Declaration, Depth, Place, Slots, StoreConfig, Terms, Yank
 from reconciler.plan import store_plan
 from reconciler.policy import StoreFacts
-from reconciler.policy.facts import Terms, Upstream
+from reconciler.policy.facts import Upstream
 from reconciler.policy.lines import touched
 from reconciler.stores.memory import SHAPE
 from reconciler.testing.harness import by_hand, declared, reconciled, removed
