@@ -18,6 +18,7 @@ from benchmarks import (
     federation,
     hashing,
     noop_plan,
+    policy_share,
     promote_1000,
     registry_bulk,
     registry_noop,
@@ -38,6 +39,7 @@ def reports(world: World, worlds: Path, small: Path, peer_python: str) -> Iterat
     yield backup.measure(world.root.parent)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
+    yield policy_share.measure(world)
     yield registry_tags.measure(small, peer_python=peer_python)
     yield registry_noop.measure(worlds, datasets=1000, versions=100, peer_python=peer_python)
     yield registry_bulk.measure(worlds)

@@ -2,7 +2,8 @@
 
     {"schema": "reconciler/snapshot/v1", "digest": "sha256:…", "time": 1767323045, "tool": "…",
      "stores": [{"name", "kind", "settings", "revision", "depth", "observed": [[address, slots, problems]],
-                 "inventory": [[address, slots]], "contents": [[address, facts, document]]}]}
+                 "inventory": [[address, slots]], "protected": [address],
+                 "contents": [[address, facts, document]]}]}
 
 It holds no secret: settings that say how a store is reached are left out, and locations lose their user
 part and query. Whoever reads one trusts nothing in it: its size, its form, every address and every text is
@@ -72,6 +73,7 @@ class StoreSnapshot:
             "inventory": [
                 [str(address), _plain(slots)] for address, slots in sorted(self.inventory.recorded.items())
             ],
+            "protected": [str(address) for address in sorted(self.inventory.protected)],
             "contents": [[str(c.address), dict(c.facts), c.document] for c in self.contents],
         }
 
@@ -164,6 +166,7 @@ class _Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     observed: tuple[tuple[str, dict[str, Value], tuple[_Problem, ...]], ...]
     inventory: tuple[tuple[str, dict[str, Value]], ...]
     contents: tuple[tuple[str, dict[str, int | str], Any], ...]
+    protected: tuple[str, ...] = ()
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -209,6 +212,8 @@ def _store(read: _Store, where: str) -> StoreSnapshot:
     _check_order(read.name, recorded, where)
     if len(recorded) != len(read.inventory):
         raise _shape(where, "an address is recorded twice", read.name)
+    protected = tuple(_address(text, read.name, where) for text in read.protected)
+    _check_order(read.name, protected, where)
     for texts in (*(seen.slots for seen in observed), *recorded.values()):
         _check_texts(texts, where)
     contents = tuple(_content(read.name, item, where) for item in read.contents)
@@ -222,7 +227,7 @@ def _store(read: _Store, where: str) -> StoreSnapshot:
         revision=read.revision,
         depth=read.depth,
         observed=observed,
-        inventory=Inventory(recorded),
+        inventory=Inventory(recorded, frozenset(protected)),
         contents=contents,
     )
 

@@ -18,7 +18,7 @@ from reconciler.cli.files import read_file
 from reconciler.cli.registry_open import dataset_and_words, expected_tag, located, opened
 from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import Denied, Exit, InvalidInput
-from reconciler.ledger import Run
+from reconciler.ledger import Run, inventory
 from reconciler.model import Outcome, Step, StepResult
 from reconciler.reference import DEV, LATEST, DatasetName, ManifestHash, parse_hash
 from reconciler.render.byhand import Written as Shown
@@ -221,6 +221,7 @@ def _write(
     )
     run = Run(by="hand", time=source_date_epoch(), tool=TOOL, reason=args.reason, command=command)
     with opened(args, console) as registry:
+        _refuse_unprotecting(registry, act, run)
         written = _rehearse(registry, act, run) if args.dry_run else act(registry, run)
     status = "dry-run" if args.dry_run else "done" if written.changes else "unchanged"
     document = {
@@ -241,6 +242,23 @@ def _write(
     }
     console.answer(document, lambda: written_text(SHAPE, _shown(written, status, said, args.store[0])))
     return Exit.DONE
+
+
+def _refuse_unprotecting(registry: Registry, act: Act, run: Run) -> None:
+    """Refuse to remove a version that the ledger protects; by hand nobody lifts that.
+
+    Raises:
+        Denied: E_PROTECTED.
+    """
+    protected = inventory(registry.history()).protected
+    for change in _rehearse(registry, act, run).changes if protected else ():
+        if change.address in protected and change.slot == "manifest" and change.before is not None:
+            raise Denied.of(
+                "E_PROTECTED",
+                "the ledger says that it is protected, so it is not removed",
+                path=str(change.address),
+                fix="declare it with 'protected: false' in git, and apply that first",
+            )
 
 
 def _rehearse(registry: Registry, act: Act, run: Run) -> Written:

@@ -77,6 +77,15 @@ def test_nobody_removes_by_hand_what_the_record_protects(applied: Repository) ->
     assert applied.store() == before
 
 
+def test_a_snapshot_knows_what_is_protected(applied: Repository) -> None:
+    protect(applied, "true")
+    applied.ok("apply", "--yes")
+    applied.ok("snapshot", "--out", "live.json")
+    remove(applied)
+    ran = applied.run("plan", "--live", "live.json", "--output", "json")
+    assert "E_PROTECTED" in [f["code"] for f in json.loads(ran.out)["findings"]]
+
+
 def test_a_withdrawn_dataset_leaves_the_catalog_and_stays_published(applied: Repository) -> None:
     remove(applied)
     applied.edit(
@@ -116,11 +125,30 @@ def registry(repository: Repository, *, at: str) -> None:
     )
 
 
-def test_break_glass_moves_one_version_tag_and_the_record_says_so(repository: Repository) -> None:
+def declare_tags(repository: Repository) -> None:
+    """Declare a registry that holds one version."""
     stores = repository.root / "desired/stores.yaml"
     line = "  tags: {kind: registry, database: 'sqlite:var/r.db', objects: file:var/o, create: true}\n"
     stores.write_text(stores.read_text() + line)
     registry(repository, at="one")
+
+
+def test_nobody_untags_by_hand_what_the_record_protects(repository: Repository) -> None:
+    declare_tags(repository)
+    repository.edit(
+        "desired/datasets/moved.yaml", "{manifest: one.json}", "{manifest: one.json, protected: true}"
+    )
+    repository.commit("Declare a protected version")
+    repository.ok("apply", "--yes", "--store", "tags")
+    for words in (("tag", "delete", "ethereum/moved@1.0.0"), ("unlink", "ethereum/moved")):
+        for more in ((), ("--dry-run",)):
+            ran = repository.run("registry", *words, "--store", "tags", *more)
+            assert (ran.code, ran.error) == (4, "E_PROTECTED"), words
+    assert repository.ok("plan", "--store", "tags", "--output", "json").document["steps"] == []
+
+
+def test_break_glass_moves_one_version_tag_and_the_record_says_so(repository: Repository) -> None:
+    declare_tags(repository)
     repository.commit("Declare a version")
     words = ("--store", "tags")
     repository.ok("apply", "--yes", *words)

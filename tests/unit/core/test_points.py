@@ -5,11 +5,25 @@ from __future__ import annotations
 import pytest
 
 from reconciler.apply import denied
+from reconciler.diff import Difference
 from reconciler.errors import Denied, Exit, LimitExceeded
-from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Step, StoreConfig
+from reconciler.governance import Guards, Pins
+from reconciler.ledger import Inventory
+from reconciler.model import (
+    Address,
+    Change,
+    Depth,
+    Desired,
+    Finding,
+    Place,
+    Severity,
+    Step,
+    StoreConfig,
+)
 from reconciler.plan import StorePlan
 from reconciler.points import points_of
 from reconciler.policy.account import rate_budget
+from reconciler.policy.facts import Facts, StoreFacts
 from reconciler.stores.atproto.order import SHAPE
 
 PLACE = Place("desired/stores.yaml", 7, 3)
@@ -17,6 +31,16 @@ HOURS = (
     "the writes cost 5001 points, and the account may spend 5000 in an hour: apply will wait for about 1 h"
 )
 DAY = "the writes cost {} points, and the account may spend {} in a day"
+
+
+FACTS = Facts(
+    desired=Desired(commit="c", commit_time=0, author="", stores={}, declarations=()),
+    guards=Guards(),
+    stores=(),
+    pins=Pins(),
+    manifest_ids=frozenset(),
+    now=0,
+)
 
 
 def record(number: int, before: str | None, after: str | None) -> list[Change]:
