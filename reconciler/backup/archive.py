@@ -197,7 +197,9 @@ def object_bytes(archive: Archive, digest: Digest, of: str, limit: int = INDEX_L
     return bytes(data)
 
 
-_FIX: Final = "use another backup, or put the right bytes back; a new 'backup create' of the same store does"
+_FIX: Final = (
+    "use another backup; 'reconciler backup create --deep' of the same store puts the right bytes back"
+)
 
 
 def object_gone(digest: Digest, of: str) -> tuple[str, str]:

@@ -81,7 +81,7 @@ class _Reading:
         code, message = self._fault(part, f"{part.path} of {group}") or ("", "")
         self.checked[part.digest] = not code
         if code:
-            fix = "use another backup, or back the store up again while it has the file"
+            fix = "run 'reconciler backup create --deep' while the store has the file, or use another backup"
             self.problems.append(Problem(code=code, message=message, path=self.archive.where, fix=fix))
 
     def _fault(self, part: Part, of: str) -> tuple[str, str] | None:

@@ -60,7 +60,9 @@ def _add_create(operations: Operations) -> None:
     )
     _add_store(made)
     made.add_argument("--to", metavar="LOCATION", help="the archive (default: that of the Recovery document)")
-    made.add_argument("--deep", action="store_true", help="read every file again, whatever its times say")
+    made.add_argument(
+        "--deep", action="store_true", help="read every file and every object again, and mend the archive"
+    )
     made.add_argument("--verify", action="store_true", help="then verify it where it is kept")
     made.add_argument("--dry-run", action="store_true", help="say what would be copied, and stop")
 

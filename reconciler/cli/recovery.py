@@ -122,11 +122,12 @@ def _sighting(workspace: Workspace, store: str, location: str | None) -> Sightin
     """What the archive holds; that it cannot be read is a missing answer, not the end."""
     try:
         with archive_of(workspace, store, location, "--from") as archive:
-            found = [read_found(archive, store, number) for number in reversed(numbers(archive, store))]
+            known = list(reversed(numbers(archive, store)))
+            found = (read_found(archive, store, number) for number in known)
             seen = ((one, last_verified(archive, one)) for one in found)
             whole = ((one, verified) for one, verified in seen if verified is not None and verified.whole)
             return Sighting(
-                newest=found[0] if found else None,
+                newest=read_found(archive, store, known[0]) if known else None,
                 verified=next(whole, None),
                 drilled=_drilled_last(archive, store),
             )

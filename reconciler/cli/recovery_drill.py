@@ -282,8 +282,9 @@ class Drilling:
             self.checks.setdefault(check.name, check)
 
     def _report(self, found: Found, began: int, milliseconds: int, brought: Brought) -> Drill:
+        named = self.recovery.checks if self.recovery is not None else ()
         for name in wanted_checks(self.recovery):
-            if name not in self.checks and name not in {"server", "time"}:
+            if name not in self.checks and (name in named or name not in {"server", "time"}):
                 self.checks[name] = proof.not_proved(name, "there was nothing to look at")
         ordered = tuple(self.checks[name] for name in wanted_checks(self.recovery) if name in self.checks)
         return Drill(

@@ -139,6 +139,17 @@ def test_a_server_is_asked_whether_it_serves_what_came_back(vault: Vault) -> Non
     assert (code, verdicts(report, "failed"), "E_UNREACHABLE" in said) == (8, ["server"], True)
 
 
+def test_a_server_that_readiness_needs_and_nobody_named_is_not_proved(vault: Vault) -> None:
+    recovery = vault.root / "desired/recovery/serving.yaml"
+    recovery.write_text(recovery.read_text() + "checks: [restored, server]\n")
+    vault.backup("--worktree")
+    _, report, _ = drill(vault, "--worktree")
+    assert [(check["name"], check["verdict"]) for check in report["checks"]] == [
+        ("restored", "proved"),
+        ("server", "not proved"),
+    ]
+
+
 @contextmanager
 def server(answers: dict[str, bytes]) -> Iterator[str]:
     """A server over a socket that answers as the reference's does."""

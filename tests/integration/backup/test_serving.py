@@ -207,6 +207,17 @@ def test_a_truncated_object_is_copied_again(vault: Vault) -> None:
     assert vault.verify().code == 0
 
 
+def test_an_object_with_other_bytes_is_mended_by_a_deep_backup(vault: Vault) -> None:
+    vault.backup()
+    for path in vault.objects()[::5]:
+        flip(path)
+    broken = len(vault.objects()[::5])
+    assert vault.backup()["copied"]["objects"] == 0
+    assert vault.verify().code == 8
+    assert vault.backup("--deep")["copied"]["objects"] == broken
+    assert vault.verify("--backup", "1").code == 0
+
+
 def test_a_changed_document_of_a_backup_is_refused(vault: Vault) -> None:
     vault.backup()
     path = vault.archive / f"backups/serving/{1:020d}.json"
