@@ -66,7 +66,7 @@ def plan_of(changes: list[Change], kind: str = "atproto", **settings: str) -> St
 
 def facts_of(plan: StorePlan) -> StoreFacts:
     """What rules know of a plan."""
-    return StoreFacts(plan=plan, difference=Difference(), inventory=Inventory({}))
+    return StoreFacts(plan=plan, difference=Difference(), inventory=Inventory({}), touched={})
 
 
 def test_create_costs_three_update_two_and_delete_one_for_each_record() -> None:
@@ -94,7 +94,10 @@ def test_plan_says_what_is_over_the_budget_of_an_hour_or_a_day(
 
 
 def test_stores_of_other_kinds_have_no_points() -> None:
-    assert list(rate_budget(FACTS, facts_of(plan_of(record(1, None, "a"), kind="registry", pointsPerDay="1")))) == []
+    assert (
+        list(rate_budget(FACTS, facts_of(plan_of(record(1, None, "a"), kind="registry", pointsPerDay="1"))))
+        == []
+    )
 
 
 def test_only_a_limit_that_denies_is_a_limit_and_with_anything_else_it_is_a_denial() -> None:
