@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 
 printf 'setuptools>=77\n' |
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-        --custom-compile-command 'sh tools/lock.sh' --extra s3 --extra postgres --output-file requirements.lock pyproject.toml -
+        --custom-compile-command 'sh tools/lock.sh' --extra postgres --extra s3 --extra sign --output-file requirements.lock pyproject.toml -
