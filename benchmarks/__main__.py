@@ -23,7 +23,7 @@ def reports(world: World, small: Path, peer_python: str) -> Iterator[Report]:
     yield startup.measure(20)
     yield hashing.measure(small)
     yield contention.measure(small)
-    yield federation.measure(small, count=2000, peer_count=2000)
+    yield federation.measure(small, count=2000, peer_count=500, rounds=3)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
 
