@@ -35,7 +35,7 @@ def reports(world: World, worlds: Path, small: Path, peer_python: str) -> Iterat
     yield startup.measure(20)
     yield hashing.measure(small)
     yield contention.measure(small)
-    yield federation.measure(small, count=2000, peer_count=2000)
+    yield federation.measure(small, count=2000, peer_count=500, rounds=3)
     yield backup.measure(world.root.parent)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)

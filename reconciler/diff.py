@@ -99,13 +99,13 @@ def difference(
             result.observed[address] = sight.slots
         if wish is None:
             ours = everything_ours or inventory.owns(address)
-            if sight is None or not ours or shape.omittable(address):
+            if sight is None or not ours:
                 continue
             if holder is not None and holder(address):
                 _held(result, address, _removal(address, sight.slots, shape))
             elif address.kind in shape.users and sight.slots.get(shape.users[address.kind][0]):
                 used.append(sight)
-            else:
+            elif not shape.omittable(address):
                 _undeclared(result, sight, shape)
         elif sight is not None and sight.problems and not _proceeds(wish, sight, recoverable):
             result.corrupt.append(sight)

@@ -17,7 +17,8 @@ A record is one `content`; the other slots follow from it and are there for peop
 come first, then every entry directly before its labels, so that a promotion lands in one commit wherever it
 fits; on the way down labels, entries, schemas. Inside one commit no reader sees anything between.
 
-A schema goes with the last entry of ours that uses it.
+A schema goes with the last entry that uses it, in the run that withdraws that entry. One that is left over,
+because the entry went by hand or in a run that was stopped, stays: nobody is asked for its tombstone.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ class AtprotoShape:
     users: Mapping[str, tuple[str, str, str]] = MappingProxyType({SCHEMA: (ENTRIES, ENTRY, OF_SCHEMA)})
     always: tuple[tuple[str, str], ...] = ()
 
-    def omittable(self, address: Address) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Nothing: a record of ours goes by a tombstone."""
-        return False
+    def omittable(self, address: Address) -> bool:
+        """A schema that no entry here uses any more, because entries of other accounts may use it."""
+        return address.kind == SCHEMA
 
-    def derived(self, address: Address) -> bool:  # noqa: ARG002 - as above
+    def derived(self, address: Address) -> bool:  # noqa: ARG002 - the protocol's signature
         """Nothing: every record was written by somebody."""
         return False
 

@@ -6,8 +6,8 @@ version. Every record is held against its lexicon here, before anything is plann
 every promotion is reported together. Nothing is read and nothing is written: sources were read before, and
 records travel by their CID until the store commits them.
 
-A withdrawn version is the wish that its label and its entry do not exist. Schemas are not withdrawn: other
-datasets, and other accounts, may refer to them.
+A withdrawn version is the wish that its label and its entry do not exist. Of its schema nothing is wished:
+one of ours goes with the last entry that uses it, by the store's shape.
 """
 
 from __future__ import annotations

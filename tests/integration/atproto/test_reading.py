@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from reconciler.ledger import inventory
 from reconciler.model import Address, Depth, Observed, Selection
 from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.store import AtprotoStore
-from tests.integration.atproto.world import SAMPLE, Promoted, World
+from tests.integration.atproto.world import RUN, SAMPLE, Promoted, World
 from tests.servers.pds_proxy import APPLY, HANDLE, REPO, Fault, Plan, Said, before
 
 ONE = Promoted("experiment-2024-001")
@@ -248,6 +249,17 @@ def test_schema_goes_with_the_last_entry_that_uses_it(world: World) -> None:
         wishes = [w for w in world.wishes(withdrawn=[ONE, TWO]) if w.address.key != SAMPLE]
         world.reconcile(store, wishes)
     assert world.records() == {}
+
+
+def test_schema_that_is_left_over_stays_and_asks_for_no_tombstone(world: World) -> None:
+    with world.open() as store:
+        world.reconcile(store, world.wishes(ONE))
+        gone = world.wishes(withdrawn=[ONE])
+        kept = [wish for wish in world.wishes(ONE) if wish.address.kind == "schema"]
+        by_hand = replace(RUN, by="hand", commit="", reason="withdrawn by hand")
+        store.commit(world.plan(store, [*gone, *kept]).stores[0].steps, by_hand)
+        assert world.plan(store, gone).empty
+    assert list(world.records()) == [f"schema/{SAMPLE}"]
 
 
 def test_place_of_the_ledger_is_no_part_of_what_an_account_is(world: World) -> None:
