@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 from reconciler.canonical import canonical
 from reconciler.errors import Problem
 from reconciler.fields import field_differences
-from reconciler.model import Address, Observed, Release, Shape, Slots, Step
+from reconciler.model import Address, Observed, Slots, Step
+from reconciler.shape import Release, Shape
 
 LOOKS: Final = 20
 COMPARED: Final = 64 * 1024

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from reconciler.governance import Holder
 from reconciler.ledger import Inventory
-from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Shape, Slots, Value
+from reconciler.model import NOTHING, Address, Change, Declaration, Observed, Slots, Value
+from reconciler.shape import Shape
 
 
 @dataclass(slots=True)

@@ -23,7 +23,8 @@ from reconciler.diff import joined, managed
 from reconciler.errors import Problem
 from reconciler.governance import Exemption, Holder
 from reconciler.ledger import Inventory
-from reconciler.model import NOTHING, Address, DatasetId, Declaration, Depth, Observed, Shape, Slots, Value
+from reconciler.model import NOTHING, Address, DatasetId, Declaration, Depth, Observed, Slots, Value
+from reconciler.shape import Shape
 
 SCHEMA = "reconciler/drift/v1"
 _HOLDABLE = frozenset({"pending", "drift"})

@@ -23,12 +23,12 @@ from reconciler.model import (
     Finding,
     Observed,
     Severity,
-    Shape,
     Slots,
     Step,
     merged,
 )
 from reconciler.plan import StorePlan, finding_json, verb
+from reconciler.shape import Shape
 
 SCHEMA: Final = "reconciler/explain/v1"
 

@@ -24,7 +24,8 @@ from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
 from reconciler.governance import ExceptionType, InForce
-from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Shape, Slots, Step, StoreConfig
+from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Slots, Step, StoreConfig
+from reconciler.shape import Shape
 from reconciler.snapshot import Advisory
 
 SCHEMA = "reconciler/plan/v1"

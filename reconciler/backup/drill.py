@@ -20,7 +20,8 @@ from reconciler.backup.verify import Verified
 from reconciler.canonical import parse_strict, sha256_digest
 from reconciler.errors import Exit, InvalidInput, Problem
 from reconciler.ledger import Record, ledger_state
-from reconciler.model import NOTHING, Observed, Recovery, Shape
+from reconciler.model import NOTHING, Observed, Recovery
+from reconciler.shape import Shape
 from reconciler.stores.keeping import Answers
 
 SCHEMA: Final = "reconciler/drill/v1"

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from reconciler.cli.workspace import Opened
 from reconciler.contents import Inside, inside, lines_that_grow, pairs
-from reconciler.model import Depth, Observed, Selection, Shape
+from reconciler.model import Depth, Observed, Selection
 from reconciler.plan import Plan, StorePlan
+from reconciler.shape import Shape
 from reconciler.stores.port import Store, describer
 
 

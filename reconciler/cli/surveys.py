@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from reconciler.ledger import Record
-from reconciler.model import NOTHING, Address, Depth, Observed, Selection, Shape, Slots, merged
+from reconciler.model import NOTHING, Address, Depth, Observed, Selection, Slots, merged
 from reconciler.policy.actions import visible
 from reconciler.policy.facts import StoreFacts, Upstream
 from reconciler.policy.lines import lines_touched
+from reconciler.shape import Shape
 from reconciler.stores.port import Store
 
 

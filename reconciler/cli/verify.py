@@ -21,7 +21,7 @@ from pathlib import Path
 from reconciler.cli.console import Console
 from reconciler.cli.evidence import check_json
 from reconciler.cli.keys import add_trust, required_trust
-from reconciler.cli.options import add_output, add_stores, seconds
+from reconciler.cli.options import add_base, add_output, add_stores, seconds
 from reconciler.cli.packet_files import read_contents
 from reconciler.cli.packets import all_packets
 from reconciler.cli.roots import opened_root
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--desired", metavar="PATH", default="desired", help="the desired state (default: desired)"
     )
+    add_base(parser)
     add_stores(parser)
     parser.add_argument("--deep", action="store_true", help="re-hash every file, not only manifests")
     parser.add_argument("--packet", metavar="PACKET", type=Path, help="a signed packet of the store's ledger")

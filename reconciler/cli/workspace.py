@@ -27,11 +27,12 @@ from reconciler.diff import Difference, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.governance import Base, Chosen, InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
-from reconciler.model import Address, Depth, Desired, Selection, Shape, StoreConfig
+from reconciler.model import Address, Depth, Desired, Selection, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.budgets import headroom
 from reconciler.policy.lines import touched
+from reconciler.shape import Shape
 from reconciler.stores.keeping import keeper
 from reconciler.stores.port import ADAPTERS, Blobs, Store, Surroundings, adapter
 

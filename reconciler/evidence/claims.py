@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from reconciler.evidence.statement import PROVENANCE, VERDICT, Statement, Subject
 from reconciler.ledger import Record
-from reconciler.model import Address, Digest, Outcome, Shape, digest_problem, public_location
+from reconciler.model import Address, Digest, Outcome, digest_problem, public_location
+from reconciler.shape import Shape
 
 BUILD_TYPE: Final = "urn:reconciler:publish:v1"
 BUILDER: Final = "urn:reconciler:apply"

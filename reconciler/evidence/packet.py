@@ -40,7 +40,8 @@ from reconciler.errors import Corrupt, InvalidInput
 from reconciler.evidence.claims import provenance_statement, publications, verdict_statement
 from reconciler.evidence.statement import RELEASE, Statement, Subject, statement_bytes
 from reconciler.ledger import Record, RecordBytes, read_record
-from reconciler.model import Digest, Shape, digest_problem
+from reconciler.model import Digest, digest_problem
+from reconciler.shape import Shape
 
 SCHEMA: Final = "reconciler/packet/v1"
 MANIFEST_SCHEMA: Final = "reconciler/evidence-manifest/v1"

@@ -41,7 +41,7 @@ from reconciler.evidence.packet import (
 from reconciler.evidence.statement import RELEASE, about, read_statement
 from reconciler.evidence.trust import Trust
 from reconciler.ledger import Record, RecordBytes
-from reconciler.model import Shape
+from reconciler.shape import Shape
 
 REPORTS: Final = ("signing/release-sign.json", "signing/release-verify.json")
 """What the reference's tooling puts where we put signatures."""

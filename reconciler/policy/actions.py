@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from reconciler.model import Address, Release, Shape
+from reconciler.model import Address
 from reconciler.policy.lines import Touched
+from reconciler.shape import Release, Shape
 
 DELETE: Final = "delete"
 UPDATE: Final = "update"

@@ -14,10 +14,11 @@ from types import MappingProxyType
 from reconciler.diff import Difference
 from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory
-from reconciler.model import Address, Change, Desired, Finding, Place, Release, Slots, Terms
+from reconciler.model import Address, Change, Desired, Finding, Place, Slots, Terms
 from reconciler.plan import StorePlan
 from reconciler.policy.actions import action_of
 from reconciler.policy.lines import Line, Touched, lines_of
+from reconciler.shape import Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

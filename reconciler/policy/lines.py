@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reconciler.model import NOTHING, Address, Pointer, Release, Shape, Slots, merged
+from reconciler.model import NOTHING, Address, Slots, merged
 from reconciler.plan import StorePlan, by_address
+from reconciler.shape import Pointer, Release, Shape
 
 
 class Touched(NamedTuple):

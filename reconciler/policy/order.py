@@ -22,22 +22,11 @@ from dataclasses import dataclass, field
 
 from reconciler.errors import Problem
 from reconciler.ledger import Record
-from reconciler.model import (
-    NOTHING,
-    Address,
-    Change,
-    Finding,
-    Outcome,
-    Severity,
-    Shape,
-    Slots,
-    Step,
-    Value,
-    merged,
-)
+from reconciler.model import NOTHING, Address, Change, Finding, Outcome, Severity, Slots, Step, Value, merged
 from reconciler.plan import by_address
 from reconciler.policy.actions import visible
 from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.shape import Shape
 
 _FIX = "report this as a bug; nothing was written"
 

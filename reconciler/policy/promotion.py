@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from reconciler.model import NOTHING, Address, Finding, Release, Severity, Terms
+from reconciler.model import NOTHING, Address, Finding, Severity, Terms
 from reconciler.policy.facts import Facts, StoreFacts, Upstream
+from reconciler.shape import Release
 
 _MANIFEST = "ops/datasets/manifest.json"
 _PINS = "ops/inventory/pins.yaml"

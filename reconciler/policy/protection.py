@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from reconciler.model import Address, Change, Finding, Severity, Shape, Slots, merged
+from reconciler.model import Address, Change, Finding, Severity, Slots, merged
 from reconciler.policy.actions import DELETE, RETARGET, visible
 from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.shape import Shape
 
 
 def taken_away(shape: Shape, address: Address, live: Slots, changes: Iterable[Change]) -> bool:

@@ -13,9 +13,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from reconciler.errors import Problem, escaped
-from reconciler.model import Change, Outcome, Shape, Step, StepResult
+from reconciler.model import Change, Outcome, Step, StepResult
 from reconciler.plan import by_address, verb
 from reconciler.render.text import plural, short
+from reconciler.shape import Shape
 
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
 _SHOWN = 100

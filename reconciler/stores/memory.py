@@ -31,12 +31,12 @@ from reconciler.model import (
     Outcome,
     Place,
     Selection,
-    Shape,
     Step,
     StepResult,
     StoreConfig,
     Value,
 )
+from reconciler.shape import Shape
 from reconciler.stores.memory_contents import Contents, MemoryState, after_step, damage
 from reconciler.stores.port import Capabilities, Surroundings, other_packet
 from reconciler.stores.serving.order import CATALOG_UNIT, DATASET

@@ -42,7 +42,8 @@ from reconciler.contents import Content, Look
 from reconciler.errors import Corrupt, InvalidInput
 from reconciler.gc import Collected, Holdings, Judge
 from reconciler.ledger import Record, RecordBytes, Run
-from reconciler.model import Observed, Selection, Shape, Step, StepResult, StoreConfig
+from reconciler.model import Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.shape import Shape
 
 Blobs = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
 """Gives the bytes of files of the planned commit, by path from the repository's root, in the order asked."""

@@ -27,7 +27,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value
+from reconciler.model import Address, Change, Slots, Step, Value
+from reconciler.shape import Pointer, Release
 from reconciler.stores.atproto.keys import ENTRY, KINDS, LABEL, SCHEMA, source_parts
 
 CONTENT: Final = "content"
@@ -59,7 +60,7 @@ _PUBLISH: Final[Mapping[str, str]] = {SCHEMA: "publish schema", ENTRY: "publish 
 
 
 class AtprotoShape:
-    """The shape of an ATProto repository (see `reconciler.model.Shape`)."""
+    """The shape of an ATProto repository (see `reconciler.shape.Shape`)."""
 
     permanent: frozenset[tuple[str, str]] = frozenset({(SCHEMA, ENTRIES)})
     retained: frozenset[tuple[str, str]] = frozenset()

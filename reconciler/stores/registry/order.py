@@ -24,8 +24,9 @@ from types import MappingProxyType
 from typing import Final
 
 from reconciler.errors import InvalidInput
-from reconciler.model import Address, Change, Pointer, Release, Slots, Step, Value, digest_problem
+from reconciler.model import Address, Change, Slots, Step, Value, digest_problem
 from reconciler.reference import DEV, LATEST, parse_version
+from reconciler.shape import Pointer, Release
 
 MANIFEST: Final = "manifest"
 LINK: Final = "link"
@@ -64,7 +65,7 @@ def tag_of(key: str) -> tuple[str, str]:
 
 
 class RegistryShape:
-    """The shape of a registry (see `reconciler.model.Shape`)."""
+    """The shape of a registry (see `reconciler.shape.Shape`)."""
 
     permanent: frozenset[tuple[str, str]] = frozenset({(MANIFEST, CONTENT), (LINK, TAGS)})
     retained: frozenset[tuple[str, str]] = frozenset({(TAG, NAMED)})

@@ -22,17 +22,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import (
-    Address,
-    Change,
-    DatasetId,
-    Pointer,
-    Release,
-    Slots,
-    Step,
-    Value,
-    dataset_id_problem,
-)
+from reconciler.model import Address, Change, DatasetId, Slots, Step, Value, dataset_id_problem
+from reconciler.shape import Pointer, Release
 
 DATASET: Final = "dataset"
 ALIAS: Final = "alias"
@@ -57,7 +48,7 @@ ROLL_BACK_ID: Final = "roll back"
 
 
 class ServingShape:
-    """The shape of a serving store (see `reconciler.model.Shape`)."""
+    """The shape of a serving store (see `reconciler.shape.Shape`)."""
 
     permanent: frozenset[tuple[str, str]] = frozenset({(DATASET, ARTIFACT)})
     retained: frozenset[tuple[str, str]] = frozenset()

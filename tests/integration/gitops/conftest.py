@@ -78,6 +78,10 @@ def make_repository(base: Path) -> Repository:
     root.mkdir()
     for part in ("desired", "examples/builds", "ops"):
         shutil.copytree(PROJECT / part, root / part)
+    shutil.rmtree(root / "desired/datasets")
+    stores = root / "desired/stores.yaml"
+    lines = stores.read_text().splitlines(keepends=True)
+    stores.write_text("".join(line for line in lines if not line.startswith("  registry:")))
     (root / ".gitignore").write_text("/var/\n/plan.json\n")
     repo = Repository(root)
     repo.git("init", "-q", "-b", "main")

@@ -9,7 +9,8 @@ import pytest
 
 from reconciler.contents import LOOKS, Content, Fact, Inside, Look, Pair, inside, lines_that_grow, pairs
 from reconciler.errors import Problem
-from reconciler.model import Address, Change, Observed, Shape, Slots, Step
+from reconciler.model import Address, Change, Observed, Slots, Step
+from reconciler.shape import Shape
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.registry.order import SHAPE as REGISTRY
 from tests.unit.core.values import DIGEST, LATEST, OTHER, dataset

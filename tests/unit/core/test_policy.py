@@ -18,12 +18,12 @@ from reconciler.model import (
     Observed,
     Place,
     Severity,
-    Shape,
     Slots,
 )
 from reconciler.plan import store_plan
 from reconciler.policy import RULES, Facts, StoreFacts, evaluate, policy_digest
 from reconciler.policy.lines import touched
+from reconciler.shape import Shape
 from reconciler.stores.memory import SHAPE
 from reconciler.stores.registry.order import SHAPE as REGISTRY_SHAPE
 from tests.unit.core.values import DIGEST, LATEST, LISTED, OTHER, PUBLISHED, STORE, dataset, owned, seen, wish

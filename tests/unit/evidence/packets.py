@@ -21,7 +21,8 @@ from reconciler.evidence.packet import (
 from reconciler.evidence.trust import Trust, TrustedKey
 from reconciler.evidence.verification import KEPT, Contents, Expected, Proof, Seen, verify
 from reconciler.ledger import RecordBytes, Run, intent_bytes, outcome_bytes
-from reconciler.model import Address, Change, Outcome, Shape, Step, StepResult
+from reconciler.model import Address, Change, Outcome, Step, StepResult
+from reconciler.shape import Shape
 from reconciler.stores.serving.order import SHAPE
 
 COMMIT = "c" * 40

@@ -26,7 +26,7 @@ from reconciler.evidence.envelope import (
 from reconciler.evidence.packet import CHECKSUMS, ENVELOPE, ENVELOPES, INTENT, OUTCOME, PACKET
 from reconciler.evidence.trust import Trust, TrustedKey
 from reconciler.evidence.verification import Expected, verify
-from reconciler.model import Shape
+from reconciler.shape import Shape
 from tests.unit.evidence.packets import (
     ADA,
     ADA_ONLY,

@@ -90,7 +90,8 @@ def test_plan_says_what_is_over_the_budget_of_an_hour_or_a_day(
     changes = [change for number in range(records) for change in record(number, None, "a")]
     findings = list(rate_budget(FACTS, facts_of(plan_of(changes, **settings))))
     assert [(finding.severity, finding.message) for finding in findings] == said
-    assert {(finding.code, finding.place) for finding in findings} <= {("E_RATE_BUDGET", PLACE)}
+    found = {(finding.rule, finding.code, finding.place) for finding in findings}
+    assert found <= {("rate-budget", "E_RATE_BUDGET", PLACE)}
 
 
 def test_stores_of_other_kinds_have_no_points() -> None:
