@@ -6,7 +6,8 @@ it knows only what a name needs (`Shape.needs`), because that is what a reader f
 
 Decides, of a plan and of a ledger's record:
 
-- after every step, what the step filled has what it needs, and what it emptied is needed by nobody;
+- after every step, what the step filled has what it needs, and what it emptied is needed by nobody but
+  names that the store itself keeps right in the same step;
 - a change begins with what the steps before it left there;
 - nothing is created after something was taken away;
 - of a record: a release that was found with one content is not found with another one later.
@@ -69,7 +70,7 @@ class _Walk:
         for address in grouped:
             yield from self._dangling(address, {})
             for user in sorted(self.users.get(address, ())):
-                if user not in grouped:
+                if user not in grouped and not self.shape.derived(user):
                     yield from self._dangling(user, stood)
 
     def _dangling(self, address: Address, stood: Mapping[Address, Slots]) -> Iterator[tuple[Address, str]]:

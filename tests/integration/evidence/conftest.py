@@ -23,6 +23,17 @@ from tests.unit.evidence.packets import ADA, BOB, EVE
 __all__ = ["published", "repository"]
 
 
+WAIVER = """apiVersion: reconciler/v1
+kind: Exception
+type: waiver
+rule: latest-monotonic
+subject: serving/alias/latest
+owner: Ada
+reason: these tests move it
+expires: 2099-01-01
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The PEM files of three owners."""
@@ -62,7 +73,12 @@ def keys(tmp_path: Path) -> Keys:
 def first_apply(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The walk up to its first apply, made once; tests work on copies."""
     base = tmp_path_factory.mktemp("first_apply")
-    return make_applied(make_published(make_repository(base))).root
+    repo = make_repository(base)
+    waiver = repo.root / "desired/exceptions/latest.yaml"
+    waiver.parent.mkdir()
+    waiver.write_text(WAIVER)
+    repo.commit("Latest may go back and forth")
+    return make_applied(make_published(repo)).root
 
 
 @pytest.fixture

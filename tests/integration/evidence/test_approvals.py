@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.evidence.conftest import Keys
 from tests.integration.gitops.conftest import Repository
+from tests.unit.evidence.packets import ADA
 
 NOW = {"SOURCE_DATE_EPOCH": "1800000000"}
 PULL = "https://git.example.org/data/pull/7"
@@ -164,3 +165,24 @@ def test_a_report_is_signed_and_verified_like_a_plan(applied: Repository, keys: 
     (applied.root / "drill.json").write_text('{"schema":"reconciler/drill/v1","whole":false}')
     ran = applied.run("evidence", "verify", "drill.json", *owners(keys, "ada"))
     assert (ran.code, ran.error) == (8, "E_STATEMENT")
+
+
+def test_the_policy_says_whose_approval_counts_and_no_option_says_otherwise(
+    changed: Repository, keys: Keys
+) -> None:
+    policy = changed.root / "desired/policy.yaml"
+    owner = f"Ada ed25519:{ADA.public.raw.hex()}"
+    policy.write_text(
+        f'apiVersion: reconciler/v1\nkind: Policy\napprovals: {{count: 1, keys: ["{owner}"]}}\n'
+    )
+    changed.commit("Ada approves")
+    intent = planned(changed)
+    approve(changed, keys, "ada", intent)
+    approve(changed, keys, "eve", intent)
+
+    assert refused(changed, "--yes") == (4, "E_APPROVAL")
+    eve = ("--approval", "eve.json", *owners(keys, "eve"))
+    assert refused(changed, "--yes", *eve) == (4, "E_APPROVAL")
+    changed.ok("apply", "--yes", "--approval", "ada.json", **NOW)
+
+    assert last_record(changed)["approvers"] == ["Ada"]

@@ -115,6 +115,8 @@ def world(tmp_path: Path) -> World:
     (root / "desired/stores.yaml").write_text(STORES)
     shutil.copytree(PROJECT / "ops/datasets", root / "ops/datasets")
     shutil.copytree(PROJECT / "ops/inventory", root / "ops/inventory")
+    freeze = root / "ops/datasets/freeze-policy.json"
+    freeze.write_text(freeze.read_text().replace('"minimum_release_lines": 2', '"minimum_release_lines": 1'))
     shutil.copytree(PROJECT / "examples/builds", root / "examples/builds")
     (root / "tools").mkdir()
     shutil.copy(PROJECT / "tools/flow.sh", root / "tools/flow.sh")
