@@ -10,7 +10,7 @@ BIN = .venv/bin
 ARGS =
 
 help:
-	@echo 'make reconcile   run the main job on desired/ at HEAD; the store is var/serving'
+	@echo 'make reconcile   run the main job on desired/ at HEAD; the stores are below var/'
 	@echo 'make test        run every test (ARGS="-k ledger" passes arguments to pytest)'
 	@echo 'make lint        format, lint, types and import rules'
 	@echo 'make bench       run the benchmarks, each beside its peer'

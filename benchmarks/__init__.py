@@ -6,6 +6,9 @@
     python -m benchmarks.startup         `reconciler --help`, beside bare Python
     python -m benchmarks.hashing         our streaming hash, beside `hashlib.file_digest`
     python -m benchmarks.contention      eight writers on one store, beside the unlocked steps
+    python -m benchmarks.registry_tags   one thousand version tags in one apply, beside MLflow
+    python -m benchmarks.registry_noop   a plan over 100,000 version tags, beside octoDNS
+    python -m benchmarks.registry_bulk   100,000 version tags on PostgreSQL, beside COPY and upsert
 
 Every measured command is a process of its own: CPU seconds are user and system time of that process and
 its children, peak memory is its largest resident set, both as the kernel reports them when it is reaped

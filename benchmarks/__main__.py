@@ -12,13 +12,23 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import backup, contention, hashing, noop_plan, promote_1000, startup
+from benchmarks import (
+    backup,
+    contention,
+    hashing,
+    noop_plan,
+    promote_1000,
+    registry_bulk,
+    registry_noop,
+    registry_tags,
+    startup,
+)
 from benchmarks.measure import scratch
 from benchmarks.report import Report, finish, record
 from benchmarks.serving_world import World, world_in
 
 
-def reports(world: World, small: Path, peer_python: str) -> Iterator[Report]:
+def reports(world: World, worlds: Path, small: Path, peer_python: str) -> Iterator[Report]:
     """Each benchmark's report as soon as it is there; `small` is on disk, where syncing costs."""
     yield startup.measure(20)
     yield hashing.measure(small)
@@ -26,6 +36,9 @@ def reports(world: World, small: Path, peer_python: str) -> Iterator[Report]:
     yield backup.measure(world.root.parent)
     yield noop_plan.measure(world, peer_python=peer_python)
     yield promote_1000.measure(world)
+    yield registry_tags.measure(small, peer_python=peer_python)
+    yield registry_noop.measure(worlds, datasets=1000, versions=100, peer_python=peer_python)
+    yield registry_bulk.measure(worlds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,14 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", allow_abbrev=False)
     parser.add_argument("--record", action="store_true", help="put the figures into benchmarks/README.md")
     parser.add_argument("--worlds", type=Path, help="keep what is built here, and use it again")
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python that has octoDNS")
+    parser.add_argument(
+        "--peer-python", default=sys.executable, help="the Python that has octoDNS and MLflow"
+    )
     args = parser.parse_args(arguments)
     done: list[Report] = []
     with scratch() as directory, tempfile.TemporaryDirectory(prefix="benchmarks-") as small:
-        world = world_in(args.worlds or directory, lines=1010, releases=100, unlisted=10)
+        worlds = args.worlds or directory
+        world = world_in(worlds, lines=1010, releases=100, unlisted=10)
 
         def kept() -> Iterator[Report]:
-            for report in reports(world, Path(small), args.peer_python):
+            for report in reports(world, worlds, Path(small), args.peer_python):
                 done.append(report)
                 yield report
 

@@ -159,7 +159,8 @@ def _declared(
     shape: Shape,
 ) -> None:
     address, ours = wish.address, recorded.get(wish.address, NOTHING)
-    if wish.slots == live == ours and all(live.values()):  # nearly every address of nearly every plan
+    # Nearly every address of nearly every plan; an empty value is the wish for an absent slot.
+    if live == ours and live == {slot: value for slot, value in wish.slots.items() if value}:
         result.unchanged += 1
         return
     wanted = managed(wish, ours, shape)

@@ -359,5 +359,9 @@ def inventory(records: Iterable[Record]) -> Inventory:
             continue
         recorded.update(record.run.adopted)
         for change in record.applied_changes():
-            recorded[change.address] = merged(recorded.get(change.address, NOTHING), (change,))
+            before = recorded.get(change.address)
+            if before is None and change.after is not None:  # nearly every change of a large first apply
+                recorded[change.address] = {change.slot: change.after}
+            else:
+                recorded[change.address] = merged(before or NOTHING, (change,))
     return Inventory(recorded)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on this repository's own desired state: read desired/ at HEAD, bring the store under var/
+# The main job on this repository's own desired state: read desired/ at HEAD, bring the stores under var/
 # to it, and show that a second plan has nothing to do. Run again, it changes nothing.
 #
 # One declared dataset has no `source:`; it stands for what somebody has published before. The first step
@@ -40,9 +40,10 @@ run drift --detailed-exitcode
 
 cat <<'END'
 
-done: the store equals desired/ at HEAD.
-  store     var/serving                          datasets, catalog.json, latest.alias.json
-  ledger    var/serving/.reconciler/ledger       one record of every run; 'reconciler history' shows it
-  next      edit desired/catalogs/, commit, and run 'make reconcile' again
+done: both stores equal desired/ at HEAD.
+  serving   var/serving                          datasets, catalog.json, latest.alias.json
+  registry  var/registry.db, var/manifests       manifests, links, version tags
+  ledger    beside each store                    one record of every run; 'reconciler history' shows it
+  next      edit desired/, commit, and run 'make reconcile' again
             .venv/bin/reconciler status          how far each dataset is
 END

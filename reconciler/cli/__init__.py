@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 
-_COLLECT_AFTER = (50_000, 20, 100)
+_COLLECT_AFTER = (2_000_000, 20, 100)
 """Values flow one way and hold no cycles; at Python's default, a large plan spends a fifth of its time
 looking for some."""
 

@@ -105,11 +105,12 @@ def _begin(document: Document, draft: Draft) -> tuple[str, str]:
 def _versions(document: Document, draft: Draft, store: str, dataset: str) -> Iterator[Pin]:
     versions: dict[str, Any] = document.root.get("versions", {})
     places = document.key_places(versions) if versions else []
-    for (text, entry), at in zip(versions.items(), places, strict=True):
-        place = Place(document.path, *at)
+    for (text, entry), (line, column) in zip(versions.items(), places, strict=True):
+        place = Place(document.path, line, column)
         _judge_version(text, place, draft)
         named = _named(entry["manifest"], place, document, draft, ("versions", text, "manifest"))
-        draft.describe(str(place), entry.get("meta"))
+        if "meta" in entry:
+            draft.describe(str(place), entry["meta"])
         yield Pin(store, dataset, text, named, place, yanked=_true(entry.get(YANKED)))
 
 
@@ -190,8 +191,9 @@ def declare_datasets(draft: Draft, tree: Tree) -> None:
     for pin in draft.pins:
         digest, source = None, None
         if pin.manifest is not None:
-            digest = digests.get(pin.manifest.text) if pin.manifest.is_file else pin.manifest.text
-            source = pin.manifest.text if pin.manifest.is_file else None
+            digest = pin.manifest.text
+            if pin.manifest.is_file:
+                source, digest = digest, digests.get(digest)
             if digest is None:
                 continue  # the file's problem is noted
         _declare(pin, digest, source, draft)
@@ -256,32 +258,27 @@ def _declare(pin: Pin, digest: str | None, source: str | None, draft: Draft) -> 
         draft.declare(Declaration(Address(pin.store, TAG, f"{pin.dataset}@{pin.tag}"), slots, pin.place))
     if digest is None:
         return
-    link = Declaration(Address(pin.store, LINK, f"{pin.dataset}@{digest}"), {LINKED: LINKED}, pin.place)
-    if pin.tag:
-        _imply(link, draft)
-    else:
-        first = draft.explicit_links.setdefault(link.address, link)
-        if first is not link:
-            message = f"the manifest is linked twice, first at {first.place}"
+    link = Address(pin.store, LINK, f"{pin.dataset}@{digest}")
+    if not pin.tag:
+        first = draft.explicit_links.setdefault(link, pin.place)
+        if first is not pin.place:
+            message = f"the manifest is linked twice, first at {first}"
             draft.refuse("E_DUPLICATE", message, pin.place, got=digest, fix="keep one of them")
-        _imply(link, draft)
-    content = Address(pin.store, MANIFEST, digest)
-    _imply(Declaration(content, {"content": digest}, pin.place, source), draft)
-
-
-def _imply(declaration: Declaration, draft: Draft) -> None:
-    """Declare what several wishes may imply; one that knows where the bytes are is preferred."""
-    first = draft.declarations.setdefault(declaration.address, declaration)
-    if not first.slots:
+    linked = draft.declarations.get(link)
+    if linked is None:
+        draft.declarations[link] = Declaration(link, {LINKED: LINKED}, pin.place)
+    elif not linked.slots:
         draft.refuse(
             "E_DUPLICATE",
-            f"the link is removed at {first.place} and still needed here",
-            declaration.place,
-            got=declaration.address.key,
+            f"the link is removed at {linked.place} and still needed here",
+            pin.place,
+            got=link.key,
             fix="drop the tombstone, or the tag that needs the link",
         )
-    elif first.source is None and declaration.source is not None:
-        draft.declarations[declaration.address] = declaration
+    content = Address(pin.store, MANIFEST, digest)
+    known = draft.declarations.get(content)
+    if known is None or (known.source is None and source is not None):
+        draft.declarations[content] = Declaration(content, {"content": digest}, pin.place, source)
 
 
 def _declare_latest(assertion: Assertion, draft: Draft) -> None:

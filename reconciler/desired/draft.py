@@ -37,8 +37,7 @@ class Named(NamedTuple):
         return not self.text.startswith("sha256:")
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """One wish of a document for one tag or link; `tag` is empty for a link without a tag."""
 
     store: str
@@ -76,7 +75,7 @@ class Draft:
     gone: list[tuple[str, Place]] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     assertions: list[Assertion] = field(default_factory=list)
-    explicit_links: dict[Address, Declaration] = field(default_factory=dict)
+    explicit_links: dict[Address, Place] = field(default_factory=dict)
     committed: set[str] = field(default_factory=set)
     recoveries: dict[str, Recovery] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)

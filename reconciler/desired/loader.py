@@ -14,6 +14,7 @@ manifests and the governance files that the caller names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
@@ -100,7 +101,7 @@ def load(
         commit_time=tree.commit_time,
         author=tree.author,
         stores=MappingProxyType(draft.stores),
-        declarations=tuple(sorted(draft.declarations.values(), key=_by_address)),
+        declarations=tuple(sorted(draft.declarations.values(), key=attrgetter("address"))),
         scopes=MappingProxyType(draft.scopes),
         authoritative=frozenset(draft.authoritative),
         metas=MappingProxyType(draft.metas),
@@ -140,10 +141,6 @@ def _drafted(tree: Tree, prefix: str, limits: TreeLimits) -> Draft:
             "E_DESIRED_MISSING", "the directory holds no YAML document", path=prefix, fix="commit one"
         )
     return draft
-
-
-def _by_address(declaration: Declaration) -> tuple[str, str, str]:
-    return declaration.address
 
 
 def _add(entry: TreeEntry, data: bytes, draft: Draft) -> None:

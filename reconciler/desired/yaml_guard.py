@@ -49,6 +49,8 @@ _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _COLUMNS = 1 << 21
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_PLAIN_KEY = re.compile(r"[a-z0-9._/+-]{1,256}", re.ASCII)
+"""Keys of these characters are their own folded form, and nothing about them needs another look."""
 _ASCII_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 
@@ -177,13 +179,12 @@ def _refuse_control(char: str, path: str, line: int, column: int) -> NoReturn:
 class _Reader:
     """Builds one document from events, and refuses the first thing that is not plain data."""
 
-    __slots__ = ("_escapes", "_folds", "_marks", "_path", "_plain")
+    __slots__ = ("_escapes", "_folds", "_marks", "_path")
 
     def __init__(self, path: str, *, escapes: bool) -> None:
         self._path = path
         self._escapes = escapes
         self._marks: dict[int, list[int]] = {}
-        self._plain: set[str] = set()
         self._folds: dict[int, dict[str, str]] = {}
 
     def read(self, get_event: Callable[[], Any]) -> Document:
@@ -229,13 +230,15 @@ class _Reader:
                     self._check_node(event)
                 mark = event.start_mark
                 marks.append(mark.line * _COLUMNS + mark.column)
-                value: str | None = event.value
+                text: str = event.value
+                value: str | None = text
                 if is_map and key is None:
-                    key = self._key(event, node)
+                    plain = text not in node and not self._folds and _PLAIN_KEY.fullmatch(text)
+                    key = text if plain else self._key(event, node)
                     continue
-                if value in _NULLS and event.style in {None, ""}:
+                if text in _NULLS and event.style in {None, ""}:
                     value = None
-                elif len(event.value) > MAX_SCALAR // 4 or (self._escapes and event.style == '"'):
+                elif len(text) > MAX_SCALAR // 4 or (self._escapes and event.style == '"'):
                     self._check_scalar(event)
                 if is_map:
                     node[key] = value
@@ -270,18 +273,14 @@ class _Reader:
             where = f"first at {first[0]}:{first[1]}, again at {again.line + 1}:{again.column + 1}"
             self._refuse("E_YAML_DUP_KEY", f"a key is given twice, {where}", event, got=key)
         folds = self._folds.get(id(node)) if self._folds else None
-        if folds is None and key in self._plain:
-            return key
         if key == "<<" and event.style in {None, ""}:
             self._refuse("E_YAML_MERGE", "merge keys are not allowed", event, fix="write the fields out")
         if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY:
             self._refuse("E_YAML_KEY", f"a key has at most {MAX_KEY} bytes", event)
         self._check_scalar(event)
         folded = _folded(key)
-        if folded == key:
-            self._plain.add(key)
-            if folds is None:
-                return key
+        if folded == key and folds is None:
+            return key
         if folds is None:
             # Keys equal to their folded form cannot collide with each other; only now is one there that can.
             folds = self._folds[id(node)] = {_folded(other): other for other in node}

@@ -155,3 +155,14 @@ def test_pins_name_exactly_the_datasets_of_the_manifest() -> None:
         "release=111&species=homo_sapiens&assembly=GRCh38",
         "release=111&species=mus_musculus&assembly=GRCm39",
     ]
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_the_registrys_manifests_name_the_examples_by_their_bytes(version: str) -> None:
+    document = json.loads((REPO / f"desired/datasets/manifests/mitochondria-{version}.json").read_bytes())
+    names = {str(dataset): name for name, dataset in EXAMPLES.items()}
+    assert sorted(document["tables"]) == ["homo_sapiens", "mus_musculus"]
+    for table_of in document["tables"].values():
+        example = directory(names[table_of["dataset"]])
+        assert table_of["manifest"] == f"sha256:{sha256(example / MANIFEST)}"
+        assert table_of["genes"] == len(table(example / ARTIFACT, "gene_summary"))

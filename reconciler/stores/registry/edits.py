@@ -7,6 +7,7 @@ Decides what the addresses and slots of a registry mean:
     tag/ns/name@VERSION       manifest the digest, yanked "yanked"
     tag/ns/name@dev           manifest the digest
     tag/ns/name@latest        manifest the digest: only ever an assertion, because `latest` is derived
+    object/sha256:HEX         stored   the digest: bytes without a row, which a collection buries
 
 A tag's two slots become one row. Nothing here asks a registry anything; whether a `before` still holds
 is found out in the transaction (`reconciler.stores.registry.perform`).
@@ -29,7 +30,17 @@ from reconciler.reference import (
     digest_of,
     parse_version,
 )
-from reconciler.stores.registry.order import CONTENT, LINK, LINKED, MANIFEST, NAMED, TAG, YANKED
+from reconciler.stores.registry.order import (
+    CONTENT,
+    LINK,
+    LINKED,
+    MANIFEST,
+    NAMED,
+    OBJECT,
+    STORED,
+    TAG,
+    YANKED,
+)
 from reconciler.stores.registry.values import BreakGlass
 
 _HEX: Final = len("sha256:")
@@ -146,6 +157,8 @@ def edits_of(changes: Iterable[Change]) -> Edits:
         elif kind == MANIFEST and change.slot == CONTENT:
             held, holds = _present(change, change.before, key), _present(change, change.after, key)
             edits.manifests.append(ManifestEdit(_hex(key), 0, held, holds))
+        elif kind == OBJECT and change.slot == STORED and change.after is None:
+            edits.manifests.append(ManifestEdit(_hex(key), 0, held=False, holds=False))
         else:
             raise _slot(change)
     for key, parts in tags.items():
@@ -238,6 +251,17 @@ def immutable(key: str, old: ManifestHash, new: ManifestHash) -> Problem:
     )
 
 
+def reused(key: str, retired: str, old: ManifestHash, new: ManifestHash) -> Problem:
+    """What is said of a version that was removed and is to name something else now."""
+    return Problem(
+        code="E_TAG_IMMUTABLE",
+        path=key,
+        message=f"a version never moves, not even after its removal; {retired} named {digest_of(old)}",
+        got=digest_of(new),
+        fix="tag a new version; only a break-glass exception in git uses this name again",
+    )
+
+
 # Changes of one thing, as an operation by hand makes them.
 
 
@@ -247,6 +271,12 @@ def manifest_change(store: str, manifest: ManifestHash, *, held: bool, holds: bo
     return Change(
         Address(store, MANIFEST, digest), CONTENT, digest if held else None, digest if holds else None
     )
+
+
+def object_change(store: str, manifest: ManifestHash) -> Change:
+    """An object removed that no row names."""
+    digest = digest_of(manifest)
+    return Change(Address(store, OBJECT, digest), STORED, digest, None)
 
 
 def link_change(

@@ -292,12 +292,9 @@ class Lookup:
             links = session.rows(sql.ALL_LINKS)
             tags = session.rows(sql.ALL_TAGS)
         return RegistryState(
-            tuple(ManifestState(ManifestHash(row[0])) for row in manifests),
-            tuple(LinkState(DatasetName(a, b), ManifestHash(c)) for a, b, c in links),
-            tuple(
-                TagState(DatasetName(a, b), version, ManifestHash(c), bool(yanked))
-                for a, b, version, c, yanked in tags
-            ),
+            tuple(map(ManifestState._make, manifests)),
+            tuple(map(LinkState._make, links)),
+            tuple(map(TagState._make, tags)),
         )
 
     def history(self) -> Iterator[Record]:
@@ -337,6 +334,12 @@ class Lookup:
         """The manifests whose objects are still to be deleted."""
         with self._reading() as session:
             return tuple(Tombstone(ManifestHash(row[0]), row[1]) for row in session.rows(sql.PENDING))
+
+    def list_forgotten(self, *, grace: int) -> tuple[ManifestHash, ...]:
+        """The manifests whose objects were deleted longer ago than the grace period."""
+        with self._reading() as session:
+            rows = session.rows(sql.FORGOTTEN, (session.now() - grace,))
+        return tuple(ManifestHash(row[0]) for row in rows)
 
 
 def _tag(row: Row) -> Tag:

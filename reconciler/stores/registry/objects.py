@@ -20,7 +20,15 @@ from reconciler.canonical import sha256_hex
 from reconciler.errors import Corrupt, LimitExceeded, Unavailable
 from reconciler.failpoints import failpoint
 from reconciler.reference import ManifestHash
-from reconciler.stores.serving.durable import TMP, Moments, make_directory, put_if_absent, store_faults
+from reconciler.stores.serving.durable import (
+    TMP,
+    Moments,
+    directory,
+    make_directory,
+    put_if_absent,
+    store_faults,
+    store_time,
+)
 
 MANIFEST_LIMIT: Final = 16 << 20
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -37,9 +45,10 @@ _MOMENTS = Moments(
 
 
 class StoredObject(NamedTuple):
-    """One object: its key and when the store took it in, by the store's own clock."""
+    """One object: its key, its bytes' number, and when the store took it in, by the store's own clock."""
 
     hash: ManifestHash
+    size: int
     stored_at: int
 
 
@@ -78,6 +87,15 @@ class Objects(Protocol):
 
     def stored_at(self, manifest: ManifestHash) -> int | None:
         """When the store took the object in, in Unix seconds of its own clock; None if there is none."""
+
+    def now(self) -> int:
+        """The store's own clock, in Unix seconds; 0 where the store was not made yet."""
+
+    def litter(self, grace: int) -> tuple[str, ...]:
+        """What killed writers left there unnamed, unchanged for some seconds of the store's own clock."""
+
+    def remove_litter(self, name: str) -> None:
+        """Remove one piece of it; that it is gone already is fine."""
 
     def close(self) -> None:
         """Let go of everything that is held."""
@@ -193,15 +211,52 @@ class LocalObjects:
         with store_faults(self.where):
             try:
                 with self._root() as root:
-                    names = os.listdir(root)
+                    names = filter(_KEY.fullmatch, os.listdir(root))
+                    found = [self._listed(root, ManifestHash(name)) for name in names]
             except FileNotFoundError:
                 return
-        for name in names:
-            if _KEY.fullmatch(name):
-                manifest = ManifestHash(name)
-                stored_at = self.stored_at(manifest)
-                if stored_at is not None:  # it may have been removed meanwhile
-                    yield StoredObject(manifest, stored_at)
+        yield from (one for one in found if one is not None)
+
+    def _listed(self, root: int, manifest: ManifestHash) -> StoredObject | None:
+        try:
+            seen = os.stat(manifest, dir_fd=root, follow_symlinks=False)
+        except FileNotFoundError:
+            return None  # removed meanwhile
+        if not stat.S_ISREG(seen.st_mode):
+            raise self._not_plain(manifest)
+        return StoredObject(manifest, seen.st_size, int(seen.st_mtime))
+
+    def now(self) -> int:
+        """The time that the file system gives a file without a name."""
+        with store_faults(self.where):
+            try:
+                with self._root() as root:
+                    return store_time(root, self.where)
+            except FileNotFoundError:
+                return 0
+
+    def litter(self, grace: int) -> tuple[str, ...]:
+        """Temporary files of puts that were killed."""
+        with store_faults(self.where):
+            try:
+                with self._root() as root, directory(root, TMP) as tmp:
+                    before = store_time(root, self.where) - grace
+                    seen = {
+                        name: os.stat(name, dir_fd=tmp, follow_symlinks=False) for name in os.listdir(tmp)
+                    }
+            except FileNotFoundError:
+                return ()
+        return tuple(sorted(name for name, one in seen.items() if max(one.st_mtime, one.st_ctime) < before))
+
+    def remove_litter(self, name: str) -> None:
+        """Remove one temporary file."""
+        with (
+            store_faults(self.where),
+            suppress(FileNotFoundError),
+            self._root() as root,
+            directory(root, TMP) as tmp,
+        ):
+            os.unlink(name, dir_fd=tmp)
 
     def close(self) -> None:
         """Nothing is held between calls."""

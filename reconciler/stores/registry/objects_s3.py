@@ -35,6 +35,7 @@ T = TypeVar("T")
 TRIES: Final = 6
 _PROBE: Final = ".reconciler/probe"
 _PROBE_BYTES: Final = b"reconciler asks whether this store honours If-None-Match\n"
+_CLOCK: Final = ".reconciler/clock"
 _NOWHERE: Final = ".reconciler/nowhere/"
 _FIRST_PAUSE: Final = 0.1
 _ANSWER_SECONDS: Final = 60
@@ -166,6 +167,27 @@ class S3Objects:
         """All objects that are named by a hash, from every page."""
         return iter(self._read(self._listed))
 
+    def now(self) -> int:
+        """The time that the bucket gives an object of ours that is put now: it says it in no other way."""
+
+        def put() -> bool:
+            self._overwrite(_CLOCK)
+            return True
+
+        self._write(put, lambda: False)
+        found = self._read(lambda: self._time(_CLOCK))
+        if found is None:
+            raise self._unavailable(None)
+        return found
+
+    def litter(self, grace: int) -> tuple[str, ...]:  # noqa: ARG002 - the port's
+        """Nothing: a put lands whole or not at all."""
+        return ()
+
+    def remove_litter(self, name: str) -> None:
+        """Never called: there is none."""
+        raise NotImplementedError(name)
+
     def close(self) -> None:
         """Nothing is held between calls."""
 
@@ -184,6 +206,12 @@ class S3Objects:
                 return False
         return True
 
+    def _overwrite(self, key: str) -> None:
+        import obstore  # noqa: PLC0415 - an extra
+
+        with judged():
+            obstore.put(self._store, key, b"", use_multipart=False)
+
     def _content(self, manifest: ManifestHash) -> bytes | None:
         import obstore  # noqa: PLC0415 - an extra
 
@@ -198,12 +226,12 @@ class S3Objects:
                 return None
         return bytes(content)
 
-    def _time(self, manifest: ManifestHash) -> int | None:
+    def _time(self, key: str) -> int | None:
         import obstore  # noqa: PLC0415 - an extra
 
         with judged():
             try:
-                return int(obstore.head(self._store, manifest)["last_modified"].timestamp())
+                return int(obstore.head(self._store, key)["last_modified"].timestamp())
             except FileNotFoundError:
                 return None
 
@@ -222,7 +250,7 @@ class S3Objects:
 
         with judged():
             return tuple(
-                StoredObject(ManifestHash(meta["path"]), int(meta["last_modified"].timestamp()))
+                StoredObject(ManifestHash(meta["path"]), meta["size"], int(meta["last_modified"].timestamp()))
                 for page in obstore.list(self._store)
                 for meta in page
                 if _KEY.fullmatch(meta["path"])

@@ -7,6 +7,7 @@
                              yanked    present where it is kept for those who ask for it and never latest
     tag/ns/name@dev          manifest
     tag/ns/name@latest       manifest; derived from the version tags in the same transaction
+    object/sha256:…          stored    bytes that no manifest's row names; only a collection's record says so
 
 A registry has one write unit: everything of one apply is one transaction. Inside it referenced things come
 before what refers to them (register, link, tag, latest) and the exact reverse on the way down (untag,
@@ -28,12 +29,14 @@ from reconciler.reference import DEV, LATEST
 MANIFEST: Final = "manifest"
 LINK: Final = "link"
 TAG: Final = "tag"
+OBJECT: Final = "object"
 
 CONTENT: Final = "content"
 LINKED: Final = "linked"
 TAGS: Final = "tags"
 NAMED: Final = "manifest"
 YANKED: Final = "yanked"
+STORED: Final = "stored"
 
 UNIT: Final = "registry"
 STEP_ID: Final = "transaction"
@@ -47,6 +50,7 @@ _VERBS: Final[Mapping[tuple[str, str], tuple[str, str, str]]] = {
     (LINK, LINKED): ("link", "relink", "unlink"),
     (TAG, NAMED): ("tag", "retag", "untag"),
     (TAG, YANKED): ("yank", "yank", "unyank"),
+    (OBJECT, STORED): ("put", "replace object", "delete object"),
 }
 """What the change of a slot is called where it appears, where it changes and where it goes."""
 

@@ -11,15 +11,20 @@ Never commits and never opens a transaction: the caller holds one, and undoes it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from reconciler.errors import Conflict, Denied, InvalidInput, Problem
 from reconciler.reference import LATEST, ManifestHash, digest_of
 from reconciler.stores.registry import statements as sql
-from reconciler.stores.registry.edits import Edits, twins
+from reconciler.stores.registry.edits import Edits, reused, twins
 from reconciler.stores.registry.session import Session
 from reconciler.stores.registry.values import LatestRule
 
-_ABSENT = "absent"
+PUT_LIMIT: Final = 24 * 60 * 60
+"""Seconds between putting bytes and registering them. A collection keeps its tombstones for longer, so that a
+registration which waited finds out that what it had put was taken."""
+
+_ABSENT: Final = "absent"
 
 
 def perform(
@@ -29,6 +34,8 @@ def perform(
     rule: LatestRule,
     time: int,
     restore: Callable[[ManifestHash], None],
+    put_at: int,
+    may_move: Callable[[str], bool],
 ) -> None:
     """Do the edits.
 
@@ -38,16 +45,19 @@ def perform(
         rule: which version `latest` is.
         time: when, in Unix seconds, for links and tags.
         restore: puts an object again that garbage collection may have removed since it was put.
+        put_at: the database's time before the first object was put, 0 if that is not known.
+        may_move: whether the version with this key may name other bytes than it ever did.
 
     Raises:
         Conflict: E_CONFLICT or E_VERSION_BUILD.
-        Denied: E_LINK_TAGGED or E_MANIFEST_LINKED.
+        Denied: E_TAG_IMMUTABLE, E_LINK_TAGGED or E_MANIFEST_LINKED.
         InvalidInput: E_MANIFEST_UNKNOWN, E_NOT_LINKED or E_TAG_MISSING.
     """
     _load(session, edits)
     _compare(session, edits)
-    _register(session, edits, restore)
+    _register(session, edits, restore, put_at)
     _link(session, edits, time)
+    _refuse_reuse(session, edits, may_move)
     _tag(session, edits, time)
     _derive_latest(session, edits, rule, time)
     _unlink(session, edits)
@@ -106,13 +116,20 @@ def _compare(session: Session, edits: Edits) -> None:
         raise Conflict(problems)
 
 
-def _register(session: Session, edits: Edits, restore: Callable[[ManifestHash], None]) -> None:
+def _register(session: Session, edits: Edits, restore: Callable[[ManifestHash], None], put_at: int) -> None:
     if not any(edit.holds for edit in edits.manifests):
         return
+    now = session.now()
+    if put_at and now - put_at > PUT_LIMIT:
+        raise Conflict.of(
+            "E_CONFLICT",
+            "between putting the bytes and registering them so much time went by that they may be gone",
+            got=f"{now - put_at} s",
+            fix="run it again",
+        )
     # Under the writer lock no collector deletes objects: what it took since we put it is put again here.
     for (manifest,) in session.rows(sql.BURIED):
         restore(ManifestHash(manifest))
-    now = session.now()
     session.run(sql.UNBURY)
     session.run(sql.REGISTER, (now, now))
 
@@ -135,6 +152,19 @@ def _link(session: Session, edits: Edits, time: int) -> None:
     session.run(sql.LINK, (time,))
 
 
+def _refuse_reuse(session: Session, edits: Edits, may_move: Callable[[str], bool]) -> None:
+    """A version that was removed is still the name of what it named."""
+    if not any(edit.new_hash and not edit.old_hash for edit in edits.tags):
+        return
+    problems = [
+        reused(f"{namespace}/{name}@{version}", retired, ManifestHash(named), ManifestHash(manifest))
+        for namespace, name, version, manifest, retired, named in session.rows(sql.REUSED)
+        if not may_move(f"{namespace}/{name}@{version}")
+    ]
+    if problems:
+        raise Denied(problems)
+
+
 def _tag(session: Session, edits: Edits, time: int) -> None:
     if not edits.tags:
         return
@@ -150,7 +180,9 @@ def _tag(session: Session, edits: Edits, time: int) -> None:
             )
             for namespace, name, version, manifest in unlinked
         )
-    session.run(sql.UNTAG)
+    if any(edit.moves and not edit.new_hash for edit in edits.tags):
+        session.run(sql.RETIRE, (time,))
+        session.run(sql.UNTAG)
     twin_rows = session.rows(sql.TWINS)
     if twin_rows:
         raise Conflict(

@@ -34,6 +34,7 @@ from reconciler.reference import (
     LATEST,
     DatasetName,
     ManifestHash,
+    digest_of,
     parse_version,
 )
 from reconciler.stores.registry import statements as sql
@@ -41,6 +42,7 @@ from reconciler.stores.registry.edits import (
     immutable,
     link_change,
     manifest_change,
+    object_change,
     tag_change,
     yank_change,
 )
@@ -78,6 +80,7 @@ class Registry(Writer):
         found = ManifestHash(sha256_hex(content))
         named_by(manifest or found, content)
         self._make()
+        put_at = self.now()
         self._objects.put(found, content)
 
         def changes(session: Session) -> list[Change]:
@@ -85,15 +88,17 @@ class Registry(Writer):
                 return []
             return [manifest_change(self._settings.name, found, held=False, holds=True)]
 
-        if self._by_hand(changes, run, lambda _: content).seq is None:
-            self._renew(found)
+        step_id = f"register {digest_of(found)}"
+        while self._by_hand(step_id, changes, run, lambda _: content, put_at=put_at).seq is None:
+            if self._renewed(found):
+                break  # else it was collected since it was found there
         return found
 
-    def _renew(self, manifest: ManifestHash) -> None:
-        """Make a registered manifest young again, so that its link may take its time."""
+    def _renewed(self, manifest: ManifestHash) -> bool:
+        """Make a registered manifest young again, so that its link may take its time; False if it is gone."""
         try:
             with self._database.writing() as session:
-                session.run(sql.RENEW, (session.now(), manifest))
+                return session.run(sql.RENEW, (session.now(), manifest)) > 0
         except NoAnswer as error:
             raise self._lost() from error
 
@@ -109,7 +114,7 @@ class Registry(Writer):
                 return []
             return [manifest_change(self._settings.name, manifest, held=True, holds=False)]
 
-        written = self._by_hand(changes, run)
+        written = self._by_hand(f"delete manifest {digest_of(manifest)}", changes, run)
         self.delete_buried(manifest)
         return written
 
@@ -134,7 +139,44 @@ class Registry(Writer):
                 if row[0] in wanted and row[3] <= limit
             ]
 
-        return self._by_hand(changes, run)
+        return self._by_hand("collect manifests", changes, run)
+
+    def bury_objects(self, manifests: Iterable[ManifestHash], *, before: int, run: Run) -> Written:
+        """Give every object that no row names a tombstone, so that `delete_buried` removes it.
+
+        An object is put before its row, so a registration may be under way that found it there. The
+        tombstone makes that one put it again, in whatever order the two happen.
+
+        Args:
+            manifests: the objects that a plan found without a row.
+            before: what the object store took in since then, by its own clock, is left alone.
+            run: what the ledger says of it.
+        """
+        wanted = sorted(set(manifests))
+
+        def changes(session: Session) -> list[Change]:
+            named = {row[0] for row in session.rows(sql.HASHES)} | {
+                row[0] for row in session.rows(sql.PENDING)
+            }
+            times = ((one, self._objects.stored_at(one)) for one in wanted if one not in named)
+            return [
+                object_change(self._settings.name, one)
+                for one, stored_at in times
+                if stored_at is not None and stored_at < before
+            ]
+
+        return self._by_hand("collect objects", changes, run)
+
+    def forget_tombstones(self, *, grace: int) -> tuple[ManifestHash, ...]:
+        """Remove the tombstones of objects that were deleted longer ago than the grace period."""
+        try:
+            with self._database.writing() as session:
+                limit = (session.now() - grace,)
+                forgotten = session.rows(sql.FORGOTTEN, limit)
+                session.run(sql.FORGET, limit)
+        except NoAnswer:
+            return ()  # they stand, or they do not: the next collection looks again
+        return tuple(ManifestHash(row[0]) for row in forgotten)
 
     def delete_buried(self, manifest: ManifestHash) -> bool:
         """Delete the object of a manifest whose row is gone; False if it is not buried (any more).
@@ -181,7 +223,7 @@ class Registry(Writer):
                 made.append(tag_change(store, dataset, DEV, before, manifest))
             return made
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"link {dataset}@{digest_of(manifest)}", changes, run)
 
     def unlink_manifest(
         self,
@@ -203,7 +245,7 @@ class Registry(Writer):
             made = self._untagged(session, dataset, manifest) if tags is TagsOnUnlink.REMOVE else []
             return [*made, link_change(self._settings.name, dataset, manifest, held=True, holds=False)]
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"unlink {dataset}@{digest_of(manifest)}", changes, run)
 
     def _untagged(
         self, session: Session, dataset: DatasetName, manifest: ManifestHash | None
@@ -225,7 +267,7 @@ class Registry(Writer):
                 *(link_change(self._settings.name, dataset, m, held=True, holds=False) for m in unlinked),
             ]
 
-        self._by_hand(changes, run)
+        self._by_hand(f"unlink {dataset}", changes, run)
         return tuple(unlinked)
 
     # Tags
@@ -248,7 +290,7 @@ class Registry(Writer):
             manifest: what it names.
             run: what the ledger says of it.
             expect: what the tag must name now, or that it must not exist.
-            break_glass: permission to move a version that exists.
+            break_glass: permission to move a version that exists, or to use the name of a removed one.
 
         Raises:
             Conflict: E_CONFLICT, `expect` does not hold; E_VERSION_BUILD.
@@ -266,7 +308,7 @@ class Registry(Writer):
                 raise Denied(immutable(f"{dataset}@{version}", before, manifest))
             return [change]
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"tag {dataset}@{version}", changes, run, break_glass=break_glass)
 
     def set_dev_tag(
         self,
@@ -291,7 +333,7 @@ class Registry(Writer):
                 else [tag_change(self._settings.name, dataset, DEV, before, manifest)]
             )
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"{'untag' if manifest is None else 'tag'} {dataset}@{DEV}", changes, run)
 
     def delete_version_tag(
         self,
@@ -313,7 +355,7 @@ class Registry(Writer):
             before = _expected(session, dataset, version, expect)
             return [] if before is None else [tag_change(self._settings.name, dataset, version, before, None)]
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"untag {dataset}@{version}", changes, run)
 
     def yank_version(self, dataset: DatasetName, version: str, *, yanked: bool, run: Run) -> Written:
         """Yank a version, or take that back: yanked, it is found by its exact text and is never `latest`.
@@ -337,7 +379,7 @@ class Registry(Writer):
                 return []
             return [yank_change(self._settings.name, dataset, version, before=before, after=yanked)]
 
-        return self._by_hand(changes, run)
+        return self._by_hand(f"{'yank' if yanked else 'unyank'} {dataset}@{version}", changes, run)
 
 
 def _tagged(session: Session, dataset: DatasetName, version: str) -> ManifestHash | None:

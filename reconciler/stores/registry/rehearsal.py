@@ -95,6 +95,17 @@ class RehearsedObjects:
         """When the store took the object in."""
         return self._objects.stored_at(manifest)
 
+    def now(self) -> int:
+        """The store's own clock."""
+        return self._objects.now()
+
+    def litter(self, grace: int) -> tuple[str, ...]:
+        """What killed writers left there."""
+        return self._objects.litter(grace)
+
+    def remove_litter(self, name: str) -> None:
+        """Nothing."""
+
     def close(self) -> None:
         """Let go of everything that is held."""
         self._objects.close()

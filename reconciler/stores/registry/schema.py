@@ -4,6 +4,8 @@ Decides keys, references and what a delete may not take with it: every reference
 so a racing link can never be erased by a delete. A dataset exists if it has a link; there is no table of
 datasets. `latest` and `dev` are rows of `dataset_tags` whose `precedence` is absent.
 
+A version that is removed leaves a row in `retired_versions`, so that its name is never used for other bytes.
+
 `precedence` is a text in SemVer order (`reference.Version`); its unique key is why two versions that
 differ only in build metadata cannot both stand. All text compares by bytes on both engines.
 
@@ -81,6 +83,17 @@ dataset_tags = Table(
         ["dataset_manifests.namespace", "dataset_manifests.name", "dataset_manifests.hash"],
         ondelete="RESTRICT",
     ),
+)
+
+retired_versions = Table(
+    "retired_versions",
+    metadata,
+    Column("namespace", bytewise(), primary_key=True),
+    Column("name", bytewise(), primary_key=True),
+    Column("precedence", bytewise(), primary_key=True),
+    Column("version", bytewise(), nullable=False),
+    Column("hash", bytewise(), nullable=False),
+    Column("retired_at", BigInteger, nullable=False),
 )
 
 manifest_tombstones = Table(

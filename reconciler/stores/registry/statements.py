@@ -99,8 +99,7 @@ WHERE NOT w.holds ORDER BY w.hash, l.namespace, l.name
 """
 BURY: Final = """
 INSERT INTO manifest_tombstones (hash, since, deleted_at)
-SELECT w.hash, CAST(? AS BIGINT), CAST(NULL AS BIGINT)
-FROM wanted_manifests w JOIN manifests m ON m.hash = w.hash WHERE NOT w.holds
+SELECT w.hash, CAST(? AS BIGINT), CAST(NULL AS BIGINT) FROM wanted_manifests w WHERE NOT w.holds
 ON CONFLICT (hash) DO UPDATE SET since = excluded.since, deleted_at = NULL
 """
 UNREGISTER: Final = """
@@ -139,6 +138,21 @@ FROM wanted_tags w LEFT JOIN dataset_manifests l
     ON l.namespace = w.namespace AND l.name = w.name AND l.hash = w.new_hash
 WHERE w.moves AND w.new_hash <> '' AND l.hash IS NULL
 ORDER BY w.namespace, w.name, w.version
+"""
+REUSED: Final = """
+SELECT w.namespace, w.name, w.version, w.new_hash, r.version, r.hash
+FROM wanted_tags w JOIN retired_versions r
+    ON r.namespace = w.namespace AND r.name = w.name AND r.precedence = w.precedence
+WHERE w.moves AND w.old_hash = '' AND w.new_hash <> '' AND r.hash <> w.new_hash
+ORDER BY w.namespace, w.name, w.version
+"""
+RETIRE: Final = f"""
+INSERT INTO retired_versions (namespace, name, precedence, version, hash, retired_at)
+SELECT t.namespace, t.name, t.precedence, t.version, t.hash, CAST(? AS BIGINT)
+FROM wanted_tags w JOIN dataset_tags t ON {_SAME_TAG}
+WHERE w.moves AND w.new_hash = '' AND t.precedence IS NOT NULL
+ON CONFLICT (namespace, name, precedence)
+DO UPDATE SET version = excluded.version, hash = excluded.hash, retired_at = excluded.retired_at
 """
 UNTAG: Final = """
 DELETE FROM dataset_tags WHERE (namespace, name, version) IN
@@ -269,6 +283,10 @@ KEPT_TAGS: Final = """
 SELECT namespace, name, version, precedence, prerelease, hash, yanked, created_at, updated_at
 FROM dataset_tags ORDER BY namespace, name, version
 """
+KEPT_RETIRED: Final = """
+SELECT namespace, name, precedence, version, hash, retired_at
+FROM retired_versions ORDER BY namespace, name, precedence
+"""
 KEPT_TOMBSTONES: Final = "SELECT hash, since, deleted_at FROM manifest_tombstones ORDER BY hash"
 KEPT_RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger ORDER BY seq"
 KEPT_PACKETS: Final = "SELECT seq, packet FROM reconciler_packets ORDER BY seq"
@@ -278,6 +296,7 @@ ANY_ROW: Final = tuple(
         "manifests",
         "dataset_manifests",
         "dataset_tags",
+        "retired_versions",
         "manifest_tombstones",
         "reconciler_ledger",
     )
@@ -291,5 +310,6 @@ PROVED: Final = "DELETE FROM registry_restored"
 PENDING: Final = "SELECT hash, since FROM manifest_tombstones WHERE deleted_at IS NULL ORDER BY hash"
 TOMBSTONE: Final = "SELECT since FROM manifest_tombstones WHERE hash = ? AND deleted_at IS NULL"
 DELETED: Final = "UPDATE manifest_tombstones SET deleted_at = ? WHERE hash = ?"
+FORGOTTEN: Final = "SELECT hash FROM manifest_tombstones WHERE deleted_at < ? ORDER BY hash"
 FORGET: Final = "DELETE FROM manifest_tombstones WHERE deleted_at < ?"
 HASHES: Final = "SELECT hash FROM manifests ORDER BY hash"

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from operator import itemgetter
 from typing import Any, Final
 
 from reconciler.errors import Conflict, Corrupt, InvalidInput, Problem, Unavailable
@@ -178,15 +179,10 @@ class RegistryStore:
         Raises:
             Unavailable: the database or the objects cannot be read.
         """
-        wanted = selection.addresses
-        rows = (
-            (address, slots)
-            for address, slots in _things(self.config.name, self.registry.state())
-            if wanted is None or address in wanted
-        )
+        things = _things(self.config.name, self.registry.state(), selection.addresses)
         if selection.depth is Depth.HEADS:
-            return (Observed(address, slots) for address, slots in rows)
-        return self._checked(list(rows), selection.depth)
+            return (Observed(address, slots) for address, slots in things)
+        return self._checked(list(things), selection.depth)
 
     def history(self) -> Iterator[Record]:
         """The ledger, oldest first, its chain checked.
@@ -385,30 +381,30 @@ def _changes(steps: Sequence[Step]) -> list[Change]:
     return [change for step in steps for change in step.changes]
 
 
-def _things(store: str, state: RegistryState) -> Iterator[tuple[Address, Slots]]:
-    """The rows as addresses and slots, sorted by address: links, manifests, tags."""
+def _things(
+    store: str, state: RegistryState, wanted: frozenset[Address] | None
+) -> Iterator[tuple[Address, Slots]]:
+    """The rows as addresses (those that are wanted) and slots, sorted by address: links, manifests, tags."""
     users: dict[str, list[str]] = {}
     tags: list[tuple[str, Slots]] = []
-    for dataset, version, manifest, yanked in state.tags:
-        name = f"{dataset[0]}/{dataset[1]}"
+    for namespace, short, version, manifest, yanked in state.tags:
+        name = f"{namespace}/{short}"
         key, digest = f"{name}@{version}", f"sha256:{manifest}"
         tags.append((key, {NAMED: digest, YANKED: YANKED} if yanked else {NAMED: digest}))
         if version != LATEST:
             users.setdefault(f"{name}@{digest}", []).append(key)
     links: list[tuple[str, Slots]] = []
-    for dataset, manifest in state.links:
-        key = f"{dataset[0]}/{dataset[1]}@sha256:{manifest}"
+    for namespace, short, manifest in state.links:
+        key = f"{namespace}/{short}@sha256:{manifest}"
         names = users.get(key)
         links.append((key, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}))
     manifests = [(digest, {CONTENT: digest}) for digest in (f"sha256:{m.hash}" for m in state.manifests)]
     for kind, things in ((LINK, links), (MANIFEST, manifests), (TAG, tags)):
-        things.sort(key=_key)
+        things.sort(key=itemgetter(0))
         for key, slots in things:
-            yield Address(store, kind, key), slots
-
-
-def _key(thing: tuple[str, Slots]) -> str:
-    return thing[0]
+            address = Address(store, kind, key)
+            if wanted is None or address in wanted:
+                yield address, slots
 
 
 def _object_problems(objects: Objects, manifest: ManifestHash, depth: Depth) -> tuple[Problem, ...]:

@@ -17,13 +17,13 @@ from typing import NamedTuple
 from reconciler.canonical import sha256_hex
 from reconciler.errors import Conflict, InvalidInput, OutcomeUnknown, ReconcilerError
 from reconciler.ledger import Run
-from reconciler.model import Change, Outcome, Step, StepResult
+from reconciler.model import Address, Change, Outcome, Step, StepResult
 from reconciler.reference import ManifestHash, digest_of
 from reconciler.stores.registry import ledger_table
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.edits import Edits, edits_of, refuse_moves
 from reconciler.stores.registry.lookup import Lookup
-from reconciler.stores.registry.order import UNIT
+from reconciler.stores.registry.order import TAG, UNIT
 from reconciler.stores.registry.perform import perform
 from reconciler.stores.registry.session import NoAnswer, Session
 from reconciler.stores.registry.values import BreakGlass, Written
@@ -90,9 +90,12 @@ class Writer(Lookup):
             return ()
         edits = edits_of(change for step in steps for change in step.changes)
         refuse_moves(self._settings.name, edits, break_glass)
+        put_at = self.now() if edits.manifests else 0
         contents = self._put_objects(edits, contents)
         try:
-            appended = self._transact(lambda _: _Plan(tuple(steps), edits), run, contents)
+            appended = self._transact(
+                lambda _: _Plan(tuple(steps), edits), run, contents, put_at=put_at, break_glass=break_glass
+            )
         except OutcomeUnknown as error:
             return tuple(
                 StepResult(step=step.id, outcome=Outcome.UNKNOWN, problems=error.problems) for step in steps
@@ -124,7 +127,13 @@ class Writer(Lookup):
     # The one transaction
 
     def _transact(
-        self, plan: Callable[[Session], _Plan], run: Run, contents: Contents
+        self,
+        plan: Callable[[Session], _Plan],
+        run: Run,
+        contents: Contents,
+        *,
+        put_at: int,
+        break_glass: BreakGlass | None,
     ) -> ledger_table.Appended:
         self._make()
         appended: ledger_table.Appended | None = None
@@ -132,10 +141,21 @@ class Writer(Lookup):
         def restore(manifest: ManifestHash) -> None:
             self._objects.put(manifest, contents(manifest))
 
+        def may_move(key: str) -> bool:
+            return break_glass is not None and break_glass.covers(Address(self._settings.name, TAG, key))
+
         try:
             with self._database.writing() as session:
                 steps, edits = plan(session)
-                perform(session, edits, rule=self._settings.latest, time=run.time, restore=restore)
+                perform(
+                    session,
+                    edits,
+                    rule=self._settings.latest,
+                    time=run.time,
+                    restore=restore,
+                    put_at=put_at,
+                    may_move=may_move,
+                )
                 appended = ledger_table.append(
                     session, identity=self._settings.identity, run=run, steps=steps
                 )
@@ -189,7 +209,14 @@ class Writer(Lookup):
         )
 
     def _by_hand(
-        self, changes: Callable[[Session], Iterable[Change]], run: Run, contents: Contents | None = None
+        self,
+        step_id: str,
+        changes: Callable[[Session], Iterable[Change]],
+        run: Run,
+        contents: Contents | None = None,
+        *,
+        put_at: int = 0,
+        break_glass: BreakGlass | None = None,
     ) -> Written:
         """Make changes that are computed under the writer lock, as one step."""
         made: list[Change] = []
@@ -198,7 +225,7 @@ class Writer(Lookup):
             made[:] = changes(session)
             if not made:
                 raise _Nothing
-            step = Step(id=run.command or UNIT, store=self._settings.name, unit=UNIT, changes=tuple(made))
+            step = Step(id=step_id, store=self._settings.name, unit=UNIT, changes=tuple(made))
             edits = edits_of(made)
             for place, edit in enumerate(edits.manifests):
                 if edit.holds:
@@ -207,7 +234,9 @@ class Writer(Lookup):
             return _Plan((step,), edits)
 
         try:
-            appended = self._transact(plan, run, contents or self._kept)
+            appended = self._transact(
+                plan, run, contents or self._kept, put_at=put_at, break_glass=break_glass
+            )
         except _Nothing:
             return _NOTHING_NEW
         return Written(appended.seq, tuple(made))

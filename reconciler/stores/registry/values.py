@@ -110,14 +110,16 @@ class ManifestState(NamedTuple):
 class LinkState(NamedTuple):
     """A link as a snapshot sees it."""
 
-    dataset: DatasetName
+    namespace: str
+    name: str
     hash: ManifestHash
 
 
 class TagState(NamedTuple):
     """A tag as a snapshot sees it."""
 
-    dataset: DatasetName
+    namespace: str
+    name: str
     version: str
     hash: ManifestHash
     yanked: bool

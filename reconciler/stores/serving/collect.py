@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
-from reconciler.errors import InvalidInput, Problem, Unavailable
+from reconciler.errors import InvalidInput, Problem
 from reconciler.failpoints import failpoint
 from reconciler.gc import GRACE, Content, Holdings, unusable
 from reconciler.model import Address, Change, DatasetId, Step
@@ -32,7 +32,7 @@ from reconciler.stores.serving.durable import (
     directory,
     move_aside,
     remove_tree,
-    store_faults,
+    store_time,
     unique_name,
 )
 from reconciler.stores.serving.files import file_stat, open_dir, read_file
@@ -44,30 +44,7 @@ from reconciler.stores.serving.session import Session
 from reconciler.stores.serving.walk import Standing, dataset_directories
 
 COLLECT_ID: Final = "collect "
-_UNNAMED = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
 _SEQ = re.compile(r"[0-9]{20}", re.ASCII)
-
-
-def store_time(root: int, where: str) -> int:
-    """The store's own clock, in Unix seconds: the time of a file that is made now and has no name.
-
-    Raises:
-        Unavailable: E_STORE_FS or E_IO.
-    """
-    with store_faults(where):
-        try:
-            handle = os.open(".", _UNNAMED, 0o600, dir_fd=root)
-        except IsADirectoryError as error:
-            raise Unavailable.of(
-                "E_STORE_FS",
-                "this file system cannot say its time: it makes no files without a name",
-                path=where,
-                fix="collect on a local file system",
-            ) from error
-        try:
-            return int(os.fstat(handle).st_mtime)
-        finally:
-            os.close(handle)
 
 
 def holdings(root: int, where: str, store: str, heads: Heads) -> Holdings:

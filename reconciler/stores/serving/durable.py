@@ -37,6 +37,7 @@ PACKETS = f"{OWN}/evidence"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNNAMED = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
 
 
 class Moments(NamedTuple):
@@ -126,6 +127,28 @@ def store_faults(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise unavailable(error, where) from error
+
+
+def store_time(root: int, where: str) -> int:
+    """The store's own clock, in Unix seconds: the time of a file that is made now and has no name.
+
+    Raises:
+        Unavailable: E_STORE_FS or E_IO.
+    """
+    with store_faults(where):
+        try:
+            handle = os.open(".", _UNNAMED, 0o600, dir_fd=root)
+        except IsADirectoryError as error:
+            raise Unavailable.of(
+                "E_STORE_FS",
+                "this file system cannot say its time: it makes no files without a name",
+                path=where,
+                fix="collect on a local file system",
+            ) from error
+        try:
+            return int(os.fstat(handle).st_mtime)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

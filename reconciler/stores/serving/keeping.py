@@ -29,9 +29,8 @@ from reconciler.model import DatasetId, Digest
 from reconciler.stores.keeping import Hold, Judged, Need, Offered, OfferedGroup
 from reconciler.stores.serving.alias import ALIAS
 from reconciler.stores.serving.catalog import CATALOG, CATALOG_DIGEST, Catalog, parse_catalog, struct_digest
-from reconciler.stores.serving.collect import store_time
 from reconciler.stores.serving.contents import ARTIFACT, IMMUTABLE, LOCK, MANIFEST, PUBLISH_LOCK, dataset_path
-from reconciler.stores.serving.durable import CHUNK, LEDGER, OWN, store_faults
+from reconciler.stores.serving.durable import CHUNK, LEDGER, OWN, store_faults, store_time
 from reconciler.stores.serving.files import open_dir, open_file, read_file
 from reconciler.stores.serving.heads import ALIASES_FILE, Heads, head_digests, read_heads
 from reconciler.stores.serving.ledger_files import LedgerFiles

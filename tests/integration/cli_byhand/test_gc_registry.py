@@ -60,7 +60,7 @@ def test_a_pinned_manifest_stays(registry: Desk) -> None:
 
 def test_a_manifest_that_a_commit_declares_stays(registry: Desk) -> None:
     folder = registry.root / "desired/datasets"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "two.json").write_bytes(TWO)
     (folder / "eth.yaml").write_text(
         "apiVersion: reconciler/v1\nkind: Dataset\nstore: registry\nnamespace: eth\nname: main\n"

@@ -17,7 +17,7 @@ import pytest
 from reconciler import failpoints
 from reconciler.cli import main
 from reconciler.gc import Holdings
-from reconciler.stores.serving import collect
+from reconciler.stores.serving import collect, durable
 from reconciler.stores.serving.heads import Heads
 from tests.integration.cli_byhand.conftest import BUILD_OF, H110, H111, M110, M111, MANIFEST_OF, Desk
 
@@ -46,7 +46,7 @@ def retain(desk: Desk, lines: int, versions: int, *, reviewed: bool) -> None:
 
 
 def wait(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
-    clock = collect.store_time
+    clock = durable.store_time
     monkeypatch.setattr(collect, "store_time", lambda root, where: clock(root, where) + seconds)
 
 

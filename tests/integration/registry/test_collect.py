@@ -134,6 +134,15 @@ class Between:
     def stored_at(self, manifest: ManifestHash) -> int | None:
         return self._objects.stored_at(manifest)
 
+    def now(self) -> int:
+        return self._objects.now()
+
+    def litter(self, grace: int) -> tuple[str, ...]:
+        return self._objects.litter(grace)
+
+    def remove_litter(self, name: str) -> None:
+        self._objects.remove_litter(name)
+
     def close(self) -> None:
         self._objects.close()
 

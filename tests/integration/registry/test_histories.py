@@ -49,6 +49,7 @@ class Model:
     links: set[int] = field(default_factory=lambda: set(range(MANIFESTS)))
     tags: dict[str, int] = field(default_factory=dict)
     yanked: set[str] = field(default_factory=set)
+    retired: dict[str, int] = field(default_factory=dict)
 
     def twin(self, version: str) -> bool:
         new = semver.Version.parse(version)
@@ -62,13 +63,17 @@ class Model:
         ]
         return self.tags[max(candidates, key=semver.Version.parse)] if candidates else None
 
+    def remove(self, version: str) -> None:
+        self.retired[version.split("+", maxsplit=1)[0]] = self.tags.pop(version)
+        self.yanked.discard(version)
+
     def act(self, verb: str, version: str, number: int) -> type[ReconcilerError] | None:
         """Do it; what must be raised instead, if it may not be done."""
         if verb in ("tag", "move"):
             return self._tag(verb, version, number)
         if verb == "untag":
-            self.tags.pop(version, None)
-            self.yanked.discard(version)
+            if version in self.tags:
+                self.remove(version)
         elif verb in ("yank", "unyank"):
             if version not in self.tags:
                 return InvalidInput
@@ -78,14 +83,14 @@ class Model:
         else:
             self.links.discard(number)
             for gone in [v for v, named in self.tags.items() if named == number]:
-                del self.tags[gone]
-                self.yanked.discard(gone)
+                self.remove(gone)
         return None
 
     def _tag(self, verb: str, version: str, number: int) -> type[ReconcilerError] | None:
         if self.tags.get(version) == number:
             return None
-        if version in self.tags and verb == "tag":
+        was = self.tags.get(version, self.retired.get(version.split("+", maxsplit=1)[0], number))
+        if was != number and verb == "tag":
             return Denied
         if number not in self.links:
             return InvalidInput
