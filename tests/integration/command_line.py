@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ CLEAN = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "LC_ALL": "C.UTF-8",
 }
+
+
+def copy_project(root: Path, *parts: str) -> None:
+    """Copy parts of this project, and of its desired state what is about the serving store alone."""
+    for part in parts:
+        shutil.copytree(PROJECT / part, root / part)
+    shutil.rmtree(root / "desired/datasets")
+    stores = root / "desired/stores.yaml"
+    lines = stores.read_text("utf-8").splitlines(keepends=True)
+    stores.write_text("".join(line for line in lines if not line.startswith("  registry:")), "utf-8")
 
 
 @dataclass(frozen=True, slots=True)

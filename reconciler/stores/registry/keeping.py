@@ -1,8 +1,8 @@
 """What of a registry a backup holds, and taking it back into an empty one.
 
-Durable are the bytes of every registered manifest, the rows of manifests, links, tags, retired versions
-and tombstones, and the ledger. Rows are kept as documents that do not say which engine they come from:
-those of a dataset together, those of manifests by the first two digits of their hash. So a backup of
+Durable are the bytes of every registered manifest, the rows of manifests, links, tags, retired versions and
+tombstones, and the ledger with its packets. Rows are kept as documents that do not say which engine they come
+from: those of a dataset together, those of manifests by the first two digits of their hash. So a backup of
 PostgreSQL comes back in SQLite as well, and what no write touched is kept once. `latest` is a row with times
 of its own; after a restore it is derived again in the same transaction, and must be what came back.
 
@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reconciler.backup.document import Part, Phase
 from reconciler.canonical import canonical, parse_strict, sha256_digest
@@ -294,16 +294,16 @@ class RegistryRestoring:
         return [(int(match.group(1)), data) for match, data in found if match is not None]
 
     def _write(self, session: Session) -> None:
-        manifests, links, tags, retired, tombstones, datasets = self._decoded()
-        _insert(session, "manifests", 4, manifests)
-        _insert(session, "dataset_manifests", 4, links)
-        _insert(session, "dataset_tags", 9, tags)
-        _insert(session, "retired_versions", 6, retired)
-        _insert(session, "manifest_tombstones", 3, tombstones)
+        rows = self._decoded()
+        _insert(session, "manifests", 4, rows.manifests)
+        _insert(session, "dataset_manifests", 4, rows.links)
+        _insert(session, "dataset_tags", 9, rows.tags)
+        _insert(session, "retired_versions", 6, rows.retired)
+        _insert(session, "manifest_tombstones", 3, rows.tombstones)
         records = [(seq, *record) for seq, record in enumerate(self._records(), start=1)]
         _insert(session, "reconciler_ledger", 3, records)
         _insert(session, "reconciler_packets", 2, self._kept_packets())
-        session.load("wanted_datasets", datasets)
+        session.load("wanted_datasets", rows.datasets)
         rule = self._settings.latest.value
         if session.run(sql.no_latest(rule)) or session.run(sql.set_latest(rule), (0, 0)):
             raise Corrupt.of(
@@ -314,32 +314,41 @@ class RegistryRestoring:
             )
         session.run(sql.MARK_RESTORED, (self._backup,))
 
-    def _decoded(
-        self,
-    ) -> tuple[list[Row], list[Row], list[Row], list[Row], list[Row], list[tuple[str, str]]]:
-        manifests: list[Row] = []
-        links: list[Row] = []
-        tags: list[Row] = []
-        retired: list[Row] = []
-        tombstones: list[Row] = []
-        datasets: list[tuple[str, str]] = []
-        try:
-            for path, data in sorted(self._rows.items()):
-                if path.startswith("ledger/"):
-                    continue
+    def _decoded(self) -> _Rows:
+        """The rows that the parts hold.
+
+        Raises:
+            Corrupt: E_BACKUP_DOCUMENT.
+        """
+        found = _Rows([], [], [], [], [], [])
+        for path, data in sorted(self._rows.items()):
+            if path.startswith("ledger/"):
+                continue
+            try:
                 rows = parse_strict(data, where=path, limit=_ROWS_LIMIT)
-                manifests += [tuple(row) for row in rows.get("manifests", ())]
-                tombstones += [tuple(row) for row in rows.get("tombstones", ())]
-                found = _DATASET.fullmatch(path)
-                if found is not None:
-                    namespace, name = found.groups()
-                    datasets.append((namespace, name))
-                    links += [(namespace, name, *row) for row in rows["links"]]
-                    tags += [(namespace, name, *row) for row in rows["tags"]]
-                    retired += [(namespace, name, *row) for row in rows["retired"]]
-        except (InvalidInput, KeyError, TypeError, AttributeError) as error:
-            raise _foreign(path) from error
-        return manifests, links, tags, retired, tombstones, datasets
+                found.manifests.extend(tuple(row) for row in rows.get("manifests", ()))
+                found.tombstones.extend(tuple(row) for row in rows.get("tombstones", ()))
+                dataset = _DATASET.fullmatch(path)
+                if dataset is not None:
+                    name = (dataset.group(1), dataset.group(2))
+                    found.datasets.append(name)
+                    found.links.extend((*name, *row) for row in rows["links"])
+                    found.tags.extend((*name, *row) for row in rows["tags"])
+                    found.retired.extend((*name, *row) for row in rows["retired"])
+            except (InvalidInput, KeyError, TypeError, AttributeError) as error:
+                raise _foreign(path) from error
+        return found
+
+
+class _Rows(NamedTuple):
+    """The rows of a registry, by their tables, and the datasets that have any."""
+
+    manifests: list[Row]
+    links: list[Row]
+    tags: list[Row]
+    retired: list[Row]
+    tombstones: list[Row]
+    datasets: list[tuple[str, str]]
 
 
 def _limited(chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:

@@ -20,6 +20,7 @@ from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.backend_sqlite import open_sqlite
 from reconciler.stores.registry.objects import LocalObjects
 from reconciler.stores.registry.registry import Registry
+from reconciler.stores.registry.schema import metadata
 from reconciler.stores.registry.store import RegistryStore
 from reconciler.stores.registry.values import LatestRule
 from tests.integration.registry.conftest import another, postgres, world
@@ -47,6 +48,7 @@ TABLES = (
     sql.KEPT_MANIFESTS,
     sql.KEPT_LINKS,
     sql.KEPT_TAGS,
+    sql.KEPT_RETIRED,
     sql.KEPT_TOMBSTONES,
     sql.KEPT_RECORDS,
     sql.KEPT_PACKETS,
@@ -84,10 +86,11 @@ def plain(value: object) -> object:
 
 
 def filled(world: World) -> Registry:
-    """Two datasets with versions, a yank, dev and latest, a tombstone and a packet."""
+    """Two datasets with versions, a yank and a removal, latest, a tombstone and a packet."""
     registry = world.open()
-    tagged(registry, {"1.0.0": 1, "1.1.0": 2, "2.0.0-rc.1": 3})
+    tagged(registry, {"0.9.0": 1, "1.0.0": 1, "1.1.0": 2, "2.0.0-rc.1": 3})
     tagged(registry, {"0.1.0": 2}, dataset=SOLANA)
+    registry.delete_version_tag(ETH, "0.9.0", run=RUN)
     registry.yank_version(ETH, "1.1.0", run=RUN, yanked=True)
     alone = registry.register_manifest(b"{}", run=RUN)
     registry.delete_manifest(alone, run=RUN)
@@ -114,6 +117,11 @@ def test_a_restored_registry_has_every_row_and_object(
     assert store(back).restored() == Restored(found.digest, finished=True)
     store(back).proved()
     assert store(back).restored() is None
+
+
+def test_every_table_is_in_a_backup_or_known_to_be_disposable() -> None:
+    kept = {word for statement in TABLES for word in statement.split() if word in metadata.tables}
+    assert set(metadata.tables) - kept == {"registry_generation", "registry_restored"}
 
 
 def test_a_backup_of_one_engine_comes_back_in_another(
@@ -210,7 +218,7 @@ def test_latest_by_another_rule_is_not_taken_for_the_same(
     highest = another().open(latest=LatestRule.HIGHEST)
     with pytest.raises(Corrupt) as caught:
         restore(archive, found, store(highest), quiet)
-    assert (caught.value.code, rows(highest)) == ("E_RESTORE_REBUILT", [[], [], [], [], [], []])
+    assert (caught.value.code, rows(highest)) == ("E_RESTORE_REBUILT", [[], [], [], [], [], [], []])
 
 
 def test_a_ledger_that_was_edited_is_not_backed_up(world: World, archive: DirectoryArchive) -> None:

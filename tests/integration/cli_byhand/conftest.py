@@ -13,7 +13,7 @@ import pytest
 from reconciler.cli import main
 from reconciler.model import DatasetId
 from reconciler.stores.serving.contents import dataset_path
-from tests.integration.command_line import CLEAN, PROJECT, Ran
+from tests.integration.command_line import CLEAN, PROJECT, Ran, copy_project
 
 BUILDS = PROJECT / "examples" / "builds"
 
@@ -110,8 +110,7 @@ class Desk:
 
     def repository(self) -> None:
         """Make this a git repository with this project's desired state; its store is var/serving."""
-        for part in ("desired", "ops"):
-            shutil.copytree(PROJECT / part, self.root / part)
+        copy_project(self.root, "desired", "ops")
         for dataset in BUILD_OF:
             self.build(dataset)
         (self.root / "examples").mkdir()

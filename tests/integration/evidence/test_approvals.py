@@ -39,7 +39,7 @@ def owners(keys: Keys, *names: str) -> list[str]:
 
 
 def last_record(repo: Repository) -> dict[str, object]:
-    (store,) = repo.ok("history", "--output", "json").document["stores"]
+    (store,) = repo.ok("history", "--store", "serving", "--output", "json").document["stores"]
     record: dict[str, object] = store["records"][-1]
     return record
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.command_line import CLEAN, PROJECT, Ran
+from tests.integration.command_line import CLEAN, Ran, copy_project
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +75,7 @@ def make_repository(base: Path) -> Repository:
     """This project's desired state, examples and governance files, committed."""
     root = base / "repository"
     root.mkdir()
-    for part in ("desired", "examples/builds", "ops"):
-        shutil.copytree(PROJECT / part, root / part)
-    shutil.rmtree(root / "desired/datasets")
-    stores = root / "desired/stores.yaml"
-    lines = stores.read_text().splitlines(keepends=True)
-    stores.write_text("".join(line for line in lines if not line.startswith("  registry:")))
+    copy_project(root, "desired", "examples/builds", "ops")
     (root / ".gitignore").write_text("/var/\n/plan.json\n")
     repo = Repository(root)
     repo.git("init", "-q", "-b", "main")

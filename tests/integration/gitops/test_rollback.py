@@ -10,6 +10,7 @@ import pytest
 from tests.integration.command_line import CLEAN
 from tests.integration.gitops.conftest import Repository
 
+SERVING = ("--store", "serving")
 HUMAN = "desired/catalogs/human.yaml"
 H111 = "111/homo_sapiens/GRCh38"
 ENTRY = """  - id: 111/homo_sapiens/GRCh38
@@ -48,8 +49,8 @@ def test_a_rollback_is_a_change_of_git_that_returns_to_the_recorded_state(moved:
     moved.commit("Roll back")
     moved.ok("apply", "--yes")
     assert H111 not in moved.catalog()
-    records = moved.ok("history", "--output", "json").document["stores"][0]["records"]
-    assert [record["seq"] for record in records] == [1, 2, 3, 4]
+    (store,) = moved.ok("history", *SERVING, "--output", "json").document["stores"]
+    assert [record["seq"] for record in store["records"]] == [1, 2, 3, 4]
     assert moved.ok("catalog", "resolve", "latest", "--store", "serving").out.startswith("110/homo_sapiens")
     again = moved.ok("rollback", "--to", "serving#4")
     assert "the desired state already is what it was" in again.out
@@ -159,6 +160,7 @@ def test_a_commit_that_the_clone_lacks_is_an_error(moved: Repository) -> None:
 def test_a_release_of_a_registry_comes_back_with_its_tags(repository: Repository) -> None:
     one, two = b'{"kind":"evm-rpc","n":1}', b'{"kind":"evm-rpc","n":2}'
     folder = repository.root / "desired/datasets"
+    shutil.rmtree(repository.root / "desired")
     (folder / "manifests").mkdir(parents=True)
     (folder / "manifests/one.json").write_bytes(one)
     stores = repository.root / "desired/stores.yaml"
@@ -166,8 +168,6 @@ def test_a_release_of_a_registry_comes_back_with_its_tags(repository: Repository
         "apiVersion: reconciler/v1\nkind: Stores\nstores:\n"
         "  registry: {kind: registry, database: 'sqlite:var/r.db', objects: file:var/m, create: true}\n"
     )
-    for name in ("desired/catalogs", "desired/recovery"):
-        shutil.rmtree(repository.root / name)
     head = "apiVersion: reconciler/v1\nkind: Dataset\nstore: registry\nnamespace: eth\nname: main\n"
     (folder / "main.yaml").write_text(head + "versions:\n  1.0.0: {manifest: manifests/one.json}\n")
     repository.commit("One")

@@ -90,7 +90,8 @@ def test_a_planned_step_is_refused_as_well(registry: Registry) -> None:
 def test_a_registry_of_the_first_version_learns_from_its_ledger_what_was_removed(world: World) -> None:
     with world.open() as registry:
         removed(registry)
-    execute(world, "DROP TABLE retired_versions")
+    for table in ("retired_versions", "reconciler_packets", "registry_restored"):
+        execute(world, f"DROP TABLE {table}")
     execute(world, "UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(Unavailable) as caught:
         world.open()
