@@ -16,6 +16,7 @@ from reconciler.stores.serving.catalog import parse_catalog, struct_digest
 from tests.integration.backup.conftest import Vault, files, kept, parts
 from tests.integration.backup.test_serving import flip
 from tests.integration.cli_byhand.conftest import H110, M110
+from tests.integration.gitops.conftest import let_latest_go_back
 
 ALL = [  # without a rehearsal and a server
     "backup-whole",
@@ -78,6 +79,7 @@ def test_a_drill_leaves_nothing_in_its_scratch_directory(vault: Vault) -> None:
 
 
 def test_a_rollback_is_rehearsed_on_what_came_back_and_nowhere_else(vault: Vault) -> None:
+    let_latest_go_back(vault.root)
     human = vault.root / "desired/catalogs/human.yaml"
     human.write_text(human.read_text().replace("latest: 111/", "latest: 110/"))
     vault.commit("Back to 110")
@@ -92,6 +94,7 @@ def test_a_rollback_is_rehearsed_on_what_came_back_and_nowhere_else(vault: Vault
 
 
 def test_a_rollback_beyond_the_depth_of_the_policy_is_not_rehearsed(vault: Vault) -> None:
+    let_latest_go_back(vault.root)
     human = vault.root / "desired/catalogs/human.yaml"
     policy = vault.root / "ops/datasets/rollback-policy.json"
     human.write_text(human.read_text().replace("latest: 111/", "latest: 110/"))
@@ -272,10 +275,12 @@ def test_a_configuration_file_that_changed_since_the_backup_is_named(vault: Vaul
 
 
 def test_a_configuration_file_with_a_secret_is_kept_nowhere(vault: Vault) -> None:
-    (vault.root / "ops/datasets/freeze-policy.json").write_text('{\n  "API_KEY": "canary-4711"\n}\n')
+    (vault.root / "ops/runtime.json").write_text('{\n  "API_KEY": "canary-4711"\n}\n')
+    with (vault.root / "desired/recovery/serving.yaml").open("a") as recovery:
+        recovery.write("  - ops/runtime.json\n")
     ran = vault.create("--worktree")
     assert (ran.code, ran.error, "canary" in ran.err) == (3, "E_SECRET_IN_CONFIG", False)
-    assert "ops/datasets/freeze-policy.json:2" in ran.err
+    assert "ops/runtime.json:2" in ran.err
     assert vault.backups() == []
 
 

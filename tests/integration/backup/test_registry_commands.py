@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.failpoints import NAMES
 from tests.integration.cli_registry.conftest import D1, H1, STORE, dataset, repository
-from tests.integration.command_line import CLEAN
+from tests.integration.command_line import CLEAN, PROJECT
 from tests.integration.gitops.conftest import Repository
 
 __all__ = ["repository"]
@@ -27,7 +27,7 @@ def registry(repository: Repository) -> Repository:
     (repository.root / "desired/datasets/mainnet.yaml").write_text(DOCUMENT)
     governance = repository.root / "ops/datasets"
     governance.mkdir(parents=True)
-    (governance / "rollback-policy.json").write_text('{"strategy": "pointer", "max_rollback_depth": 3}')
+    shutil.copy(PROJECT / "ops/datasets/rollback-policy.json", governance)
     repository.commit("Two versions")
     repository.ok("apply", "--yes")
     repository.ok("backup", "create", *STORE, "--to", "var/backup", "--verify")

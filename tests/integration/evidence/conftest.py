@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from reconciler.evidence.keys import SigningKey
 from tests.integration.gitops.conftest import (
     Repository,
+    let_latest_go_back,
     make_applied,
     make_published,
     make_repository,
@@ -21,17 +22,6 @@ from tests.integration.gitops.conftest import (
 from tests.unit.evidence.packets import ADA, BOB, EVE
 
 __all__ = ["published", "repository"]
-
-
-WAIVER = """apiVersion: reconciler/v1
-kind: Exception
-type: waiver
-rule: latest-monotonic
-subject: serving/alias/latest
-owner: Ada
-reason: these tests move it
-expires: 2099-01-01
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +64,7 @@ def first_apply(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The walk up to its first apply, made once; tests work on copies."""
     base = tmp_path_factory.mktemp("first_apply")
     repo = make_repository(base)
-    waiver = repo.root / "desired/exceptions/latest.yaml"
-    waiver.parent.mkdir()
-    waiver.write_text(WAIVER)
+    let_latest_go_back(repo.root)
     repo.commit("Latest may go back and forth")
     return make_applied(make_published(repo)).root
 

@@ -77,12 +77,24 @@ def stores(server: PdsServer, account: Account, more: str = "") -> str:
     )
 
 
+WAIVER = """apiVersion: reconciler/v1
+kind: Exception
+type: waiver
+rule: federation-licence
+subject: public
+owner: Ada
+reason: these datasets are nobody's
+expires: 2099-01-01
+"""
+
+
 @pytest.fixture
 def world(tmp_path: Path, pds: PdsServer) -> World:
     root = tmp_path / "repository"
     (root / "desired").mkdir(parents=True)
     account = pds.account()
     (root / "desired/stores.yaml").write_text(stores(pds, account))
+    (root / "desired/licence.yaml").write_text(WAIVER)
     (root / ".gitignore").write_text("/var/\n")
     repository = Repository(root)
     repository.git("init", "-q", "-b", "main")

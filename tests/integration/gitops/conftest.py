@@ -83,6 +83,24 @@ def make_repository(base: Path) -> Repository:
     return repo
 
 
+WAIVER = """apiVersion: reconciler/v1
+kind: Exception
+type: waiver
+rule: latest-monotonic
+subject: serving/alias/latest
+owner: Ada
+reason: these tests move it
+expires: 2099-01-01
+"""
+
+
+def let_latest_go_back(root: Path) -> None:
+    """An exception in the desired state of a repository: latest may name less than the highest release."""
+    waiver = root / "desired/exceptions/latest.yaml"
+    waiver.parent.mkdir()
+    waiver.write_text(WAIVER)
+
+
 def make_published(repo: Repository) -> Repository:
     """The repository after the one dataset without a source was published by hand."""
     repo.ok(
