@@ -215,6 +215,7 @@ def test_the_list_of_failpoints_is_what_the_source_passes() -> None:
     import reconciler  # noqa: PLC0415
 
     package = Path(reconciler.__file__).parent
+    name_of = re.compile(r'"((?:arc|bucket|fs|reg|res|pds)\.[a-z_]+(?:\.[a-z_]+)*)"')
     used = {
         name
         for path in package.rglob("*.py")

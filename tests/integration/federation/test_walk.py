@@ -179,3 +179,17 @@ def test_drift_shows_a_record_that_somebody_edited_and_one_of_somebody_else(worl
     world.ok("apply", "--yes")
     assert "license" not in world.records(ENTRIES)[0]
     assert world.counts() == (1, 1, 2)
+
+
+def test_nothing_becomes_public_without_a_licence(world: World) -> None:
+    (world.repository.root / "desired/licence.yaml").unlink()
+    cid = world.index.insert("d1", ["https://data.example.org/1.tar"])
+    world.promote("d1", f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {cid}}}\n")
+
+    denied = world.run("apply", "--yes")
+    assert (denied.code, denied.error, world.counts()) == (4, "E_LICENCE", (0, 0, 0))
+
+    world.repository.edit("desired/promotions/d1.yaml", "versions:", "license: CC-BY-4.0\nversions:")
+    world.repository.commit("Say the licence")
+    world.ok("apply", "--yes")
+    assert world.records(ENTRIES)[0]["license"] == "CC-BY-4.0"
