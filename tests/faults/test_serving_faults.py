@@ -220,9 +220,7 @@ def test_the_list_of_failpoints_is_what_the_source_passes() -> None:
         name
         for path in package.rglob("*.py")
         if path.name != "failpoints.py"
-        for name in re.findall(
-            r'"((?:arc|bucket|fs|reg|res|pds)\.[a-z_]+(?:\.[a-z_]+)*)"', path.read_text("utf-8")
-        )
+        for name in name_of.findall(path.read_text("utf-8"))
     }
     assert used == set(failpoints.NAMES)
 
