@@ -239,7 +239,7 @@ def _proved(
     Raises:
         Corrupt: E_IMPORT_PROOF, they would change the store they describe, or declare something else.
     """
-    workspace.tree = Overlay.of(workspace.tree, found.files)
+    workspace.tree = Overlay.adding(workspace.tree, found.files)
     before = frozenset(wish.address for wish in workspace.desired.declarations)
     workspace.desired = workspace.protected.over(load_tree(workspace.tree, args).desired)
     plan = workspace.plan(opened)

@@ -28,7 +28,8 @@ from reconciler.cli.options import add_desired, add_output, seconds
 from reconciler.cli.protected import load_tree
 from reconciler.cli.workspace import Opened, Workspace, open_tree
 from reconciler.desired.branch import create_branch
-from reconciler.desired.returned import Returned, ReturnedTree, patch, returned
+from reconciler.desired.overlay import Overlay
+from reconciler.desired.returned import Returned, patch, returned
 from reconciler.errors import Exit, InvalidInput
 from reconciler.ledger import Record, ledger_state
 from reconciler.model import Address
@@ -143,7 +144,7 @@ def change_back(
 
 def changed(args: argparse.Namespace, workspace: Workspace, change: Returned) -> Workspace:
     """The workspace as it would be with a change that nobody has committed yet."""
-    tree = ReturnedTree(workspace.tree, change)
+    tree = Overlay(workspace.tree, change.files, change.gone)
     return replace(workspace, tree=tree, desired=workspace.protected.over(load_tree(tree, args).desired))
 
 

@@ -1,7 +1,7 @@
-"""A tree with some files added that nobody has written yet: what the desired state would be with them.
+"""A tree with some files that nobody has written yet: what the desired state would be with them.
 
-Used to prove something about documents before they are written. A path that the tree has already is
-refused: an overlay adds and never replaces.
+Used to plan with a change before it is written or committed: files that are added, files that are other
+than they were, and files that are gone. Nothing is written.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from reconciler.errors import InvalidInput
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A tree and the files that are added to it by path; a `reconciler.desired.tree.Tree`."""
+    """A tree, files by path that are added or replaced, and paths that are gone.
+
+    It is a `reconciler.desired.tree.Tree` itself.
+    """
 
     below: Tree
     added: Mapping[str, bytes]
+    gone: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, below: Tree, added: Mapping[str, bytes]) -> Overlay:
-        """Add files to a tree.
+    def adding(cls, below: Tree, added: Mapping[str, bytes]) -> Overlay:
+        """Add files to a tree, and replace none.
 
         Raises:
             InvalidInput: E_FILE_EXISTS, one of them is there already.
@@ -54,14 +58,15 @@ class Overlay:
         return self.below.author
 
     def files(self, prefix: str, limits: TreeLimits) -> Listing:
-        """Every file below a directory, with those that are added to it."""
+        """Every file below a directory, as it would be."""
         listing = self.below.files(prefix, limits)
+        stay = [entry for entry in listing.entries if not self._changed(entry.path)]
         inside = [self._entry(path) for path in self.added if path.startswith(f"{prefix}/")]
-        return Listing(tuple(sorted([*listing.entries, *inside])), listing.problems)
+        return Listing(tuple(sorted([*stay, *inside])), listing.problems)
 
     def find(self, paths: Sequence[str]) -> Listing:
-        """The files and directories among these paths, added or not."""
-        listing = self.below.find([path for path in paths if path not in self.added])
+        """The files and directories among these paths, as they would be."""
+        listing = self.below.find([path for path in paths if not self._changed(path)])
         wanted = [self._entry(path) for path in sorted(set(paths)) if path in self.added]
         return Listing(tuple(sorted([*listing.entries, *wanted])), listing.problems)
 
@@ -73,6 +78,9 @@ class Overlay:
                 yield entry, self.added[entry.path][: limit + 1]
             else:
                 yield next(below)
+
+    def _changed(self, path: str) -> bool:
+        return path in self.added or path in self.gone
 
     def _entry(self, path: str) -> TreeEntry:
         return TreeEntry(path, FILE, "", len(self.added[path]))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.desired.tree import FILE, Listing, Tree, TreeEntry, TreeLimits
+from reconciler.desired.tree import FILE, Tree
 from reconciler.errors import InvalidInput
 from reconciler.model import Address, Declaration, Desired, Slots
 
@@ -37,58 +37,6 @@ class Returned:
     def empty(self) -> bool:
         """Whether the wish already is what it was."""
         return not self.files and not self.gone
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnedTree:
-    """A tree with some files replaced, added or gone; a `reconciler.desired.tree.Tree`."""
-
-    below: Tree
-    change: Returned
-
-    @property
-    def commit(self) -> str:
-        """That of the tree below: the change is in no commit yet."""
-        return self.below.commit
-
-    @property
-    def commit_time(self) -> int:
-        """That of the tree below."""
-        return self.below.commit_time
-
-    @property
-    def author(self) -> str:
-        """That of the tree below."""
-        return self.below.author
-
-    def files(self, prefix: str, limits: TreeLimits) -> Listing:
-        """Every file below a directory, as it would be."""
-        listing = self.below.files(prefix, limits)
-        stay = [entry for entry in listing.entries if not self._changed(entry.path)]
-        new = [self._entry(path) for path in self.change.files if path.startswith(f"{prefix}/")]
-        return Listing(tuple(sorted([*stay, *new])), listing.problems)
-
-    def find(self, paths: Sequence[str]) -> Listing:
-        """The files and directories among these paths, as they would be."""
-        listing = self.below.find([path for path in paths if not self._changed(path)])
-        new = [self._entry(path) for path in sorted(set(paths)) if path in self.change.files]
-        return Listing(tuple(sorted([*listing.entries, *new])), listing.problems)
-
-    def read(self, entries: Sequence[TreeEntry], limit: int) -> Iterator[tuple[TreeEntry, bytes]]:
-        """The bytes of files, in the order asked for, cut off after `limit` + 1 bytes."""
-        changed = self.change.files
-        below = self.below.read([entry for entry in entries if entry.path not in changed], limit)
-        for entry in entries:
-            if entry.path in changed:
-                yield entry, changed[entry.path][: limit + 1]
-            else:
-                yield next(below)
-
-    def _changed(self, path: str) -> bool:
-        return path in self.change.files or path in self.change.gone
-
-    def _entry(self, path: str) -> TreeEntry:
-        return TreeEntry(path, FILE, "", len(self.change.files[path]))
 
 
 def returned(
