@@ -55,6 +55,7 @@ FIXED: Final = frozenset(
         "alias-target",
         "artifact-immutable",
         "dataset-published",
+        "delete-budget",
         "empty-desired",
         "last-release",
         "manifest-available",

@@ -69,6 +69,7 @@ def test_an_expired_hold_holds_nothing_and_is_named(applied: Repository) -> None
         ({"type": "waiver", "subject": "serving"}, "E_REQUIRED"),
         ({"type": "waiver", "subject": "serving", "rule": "no-such-rule"}, "E_RULE_UNKNOWN"),
         ({"type": "waiver", "subject": "serving", "rule": "artifact-immutable"}, "E_RULE_FIXED"),
+        ({"type": "waiver", "subject": "serving", "rule": "delete-budget"}, "E_RULE_FIXED"),
         ({"type": "hold", "subject": "serving", "rule": "alias-target"}, "E_EXCEPTION"),
         ({"type": "hold", "subject": "Serving"}, "E_PATTERN"),
         ({"type": "hold", "subject": "serving*"}, "E_PATTERN"),
