@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 from tests.integration.documents import ROOT, matches
 from tests.integration.gitops.conftest import Repository
 
 HUMAN = "desired/catalogs/human.yaml"
 MOUSE = "desired/catalogs/mouse.yaml"
 HUMAN_111 = "  - id: 111/homo_sapiens/GRCh38"
-
-
-def serving_alone(repository: Repository) -> Repository:
-    """The repository with its serving store only."""
-    shutil.rmtree(repository.root / "desired/datasets")
-    stores = repository.root / "desired/stores.yaml"
-    kept = [line for line in stores.read_text().splitlines() if "kind: registry" not in line]
-    stores.write_text("\n".join(kept) + "\n")
-    repository.git("add", "-A")
-    repository.git("commit", "-q", "--amend", "--no-edit")
-    return repository
 
 
 def step_forward(repository: Repository) -> None:

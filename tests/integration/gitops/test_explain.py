@@ -6,14 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.gitops.changes import HUMAN, check_golden, lose_human_110, serving_alone, step_forward
+from tests.integration.gitops.changes import HUMAN, check_golden, lose_human_110, step_forward
 from tests.integration.gitops.conftest import Repository
-
-
-@pytest.fixture
-def repository(repository: Repository) -> Repository:
-    return serving_alone(repository)
-
 
 ALIAS = "serving/alias/latest"
 H110, H111 = (f"serving/dataset/{release}/homo_sapiens/GRCh38" for release in (110, 111))

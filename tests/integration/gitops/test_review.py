@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from tests.integration.gitops.changes import check_golden, lose_human_110, serving_alone, step_forward
+from tests.integration.gitops.changes import check_golden, lose_human_110, step_forward
 from tests.integration.gitops.conftest import Repository
 from tests.integration.sarif_shape import check_sarif
-
-
-@pytest.fixture
-def repository(repository: Repository) -> Repository:
-    return serving_alone(repository)
 
 
 def test_comment_shows_removals_first_then_moves_then_additions(published: Repository) -> None:

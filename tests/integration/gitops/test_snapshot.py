@@ -10,15 +10,9 @@ import pytest
 from reconciler.canonical import canonical, sha256_digest
 from tests.integration.cli_registry.conftest import dataset
 from tests.integration.cli_registry.conftest import repository as registry_repository
-from tests.integration.gitops.changes import check_golden, lose_human_110, serving_alone, step_forward
+from tests.integration.gitops.changes import check_golden, lose_human_110, step_forward
 from tests.integration.gitops.conftest import Repository
 from tests.integration.sarif_shape import check_sarif
-
-
-@pytest.fixture
-def repository(repository: Repository) -> Repository:
-    return serving_alone(repository)
-
 
 __all__ = ["registry_repository"]
 TAKEN, LATER = "1770000000", "1770012345"
