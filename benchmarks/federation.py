@@ -103,6 +103,7 @@ def prepare(root: Path, server: pds.PdsServer, account: pds.Account, count: int,
         (root / f"desired/promotions/{name}.yaml").write_text(
             f"apiVersion: reconciler/v1\nkind: Promotion\nstore: public\nname: {name}\nversions:\n"
             f"  1.0.0:\n    from: {{index: index, entry: {name}, cid: {entry}}}\n"
+            "license: CC-BY-4.0\n"
         )
     for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*_AUTHOR, "commit", "-q", "-m", "Promote")):
         subprocess.run(["git", *words], cwd=root, env={**os.environ, **_GIT}, check=True)
