@@ -226,8 +226,8 @@ def public_location(location: str) -> str:
 
 
 _NOT_IDENTITY: Final = frozenset(
-    {"create", "credentials", "region", "allowPrivate", "plc", "ledger", "pointsPerHour", "pointsPerDay"}
-)
+    {"create", "credentials", "region", "allowPrivate", "plc", "nameserver", "ledger"}
+) | {"pointsPerHour", "pointsPerDay"}
 """Settings that say how a live system is reached or made, not which one it is."""
 
 

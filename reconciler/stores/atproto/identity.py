@@ -1,12 +1,14 @@
 """Which account a store means, and which server holds it: handles and DIDs, resolved.
 
 A store names its account by a DID or a handle. A DID never changes and is taken as it is. A handle is
-asked of the configured server, which is trusted with the account anyway; where no server is configured it
-is asked of the handle's own host, and the DID document must name the handle back, because anybody can
+asked of the configured server, which is trusted with the account anyway. Where no server is configured its
+owner says which DID it is, in DNS (a TXT record at `_atproto.HANDLE`) or, if there is none, at the handle's
+own host (`/.well-known/atproto-did`); and the DID document must name the handle back, because anybody can
 claim a DID. The document also says where the account's server is: a location that a stranger wrote, so it
 is held to the rules of `reconciler.stores.atproto.connection`.
 
-A handle whose only proof is a DNS record is not followed: name its DID, or its server.
+DNS that says two things says nothing, and DNS that cannot be asked is an error, not a missing record: else
+whoever disturbs one way would decide that the other is asked.
 
 Specification: https://atproto.com/specs/handle and https://atproto.com/specs/did
 """
@@ -14,7 +16,7 @@ Specification: https://atproto.com/specs/handle and https://atproto.com/specs/di
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -35,6 +37,9 @@ HANDLE = re.compile(
 Connect = Callable[[str, str], Xrpc]
 """Gives a client for the server at a location; the second text names who wrote the location, for errors."""
 
+Texts = Callable[[str], Sequence[str]]
+"""Gives the TXT records of a name; none if it has none."""
+
 
 class Account(NamedTuple):
     """An account and the location of its server."""
@@ -43,7 +48,9 @@ class Account(NamedTuple):
     service: str
 
 
-def resolved(identity: str, *, service: str | None, plc: str, connect: Connect, where: str) -> Account:
+def resolved(
+    identity: str, *, service: str | None, plc: str, connect: Connect, texts: Texts, where: str
+) -> Account:
     """Find the account.
 
     Args:
@@ -51,6 +58,7 @@ def resolved(identity: str, *, service: str | None, plc: str, connect: Connect, 
         service: the configured server, if there is one.
         plc: the directory of `did:plc` documents.
         connect: how to ask a server.
+        texts: how to ask DNS.
         where: what names the account, for errors.
 
     Raises:
@@ -66,7 +74,7 @@ def resolved(identity: str, *, service: str | None, plc: str, connect: Connect, 
     handle = identity.lower()
     if service is not None:
         return Account(_asked(handle, connect(service, where), where), service)
-    did = _claimed(handle, connect, where)
+    did = _named(handle, texts, where) or _claimed(handle, connect, where)
     document = _document(did, plc, connect, where)
     names = document.get("alsoKnownAs")
     if not isinstance(names, list) or f"at://{handle}" not in names:
@@ -85,6 +93,17 @@ def _asked(handle: str, server: Xrpc, where: str) -> str:
     finally:
         server.close()
     return _checked(did, handle, where)
+
+
+def _named(handle: str, texts: Texts, where: str) -> str:
+    """The DID that DNS states for the handle; empty if it states none."""
+    prefix = "did="
+    found = {
+        text.removeprefix(prefix).strip() for text in texts(f"_atproto.{handle}") if text.startswith(prefix)
+    }
+    if len(found) > 1:
+        raise _unknown("DNS names several accounts for this handle", handle, where)
+    return _checked(found.pop(), handle, where) if found else ""
 
 
 def _claimed(handle: str, connect: Connect, where: str) -> str:

@@ -19,7 +19,7 @@ from reconciler.errors import Conflict
 from reconciler.ledger import Record, Run
 from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.points import allowance_of
-from reconciler.stores.atproto import transaction
+from reconciler.stores.atproto import dns, transaction
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
@@ -92,6 +92,7 @@ class AtprotoStore:
             service=None if service is None else str(service),
             plc=str(settings.get("plc", PLC_DIRECTORY)),
             connect=self._connect,
+            texts=self._texts,
             where=self._where,
         )
 
@@ -116,6 +117,11 @@ class AtprotoStore:
         origin = parse_origin(service, where=where, private=self._private)
         connection = Connection(origin, where=str(origin), private=self._private)
         return Xrpc(connection, where=str(origin), pause=self._pause, secrets=self._secrets)
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        written = self.config.settings.get("nameserver")
+        servers = dns.configured() if written is None else (dns.nameserver(str(written)),)
+        return dns.texts(name, servers, where=self._where)
 
     def reading(self) -> Reading:
         """Everything of our collections, as of the newest commit.

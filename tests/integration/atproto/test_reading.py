@@ -14,6 +14,7 @@ from reconciler.model import Address, Depth, Observed, Selection
 from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.store import AtprotoStore
 from tests.integration.atproto.world import RUN, SAMPLE, Promoted, World
+from tests.servers import dns
 from tests.servers.pds_proxy import APPLY, HANDLE, REPO, Fault, Plan, Said, before
 
 ONE = Promoted("experiment-2024-001")
@@ -148,6 +149,36 @@ def test_account_without_a_named_server_is_found_through_its_documents(world: Wo
     with world.open(service=None, plc=world.server.plc) as store:
         assert store.account == (world.did, world.server.url)
         assert len(observed(store)) == 3
+
+
+def test_account_whose_handle_dns_proves_is_found_without_a_named_server(world: World) -> None:
+    with (
+        dns.running(lambda query: [dns.answer(query, dns.txt(f"did={world.did}"))]) as nameserver,
+        world.open(
+            service=None,
+            identity=world.account.handle,
+            plc=world.server.plc,
+            nameserver=f"127.0.0.1:{nameserver.address.port}",
+        ) as store,
+    ):
+        assert store.account == (world.did, world.server.url)
+    assert nameserver.asked == [f"_atproto.{world.account.handle}"]
+
+
+def test_handle_that_dns_gives_to_another_account_is_not_followed(world: World) -> None:
+    other = world.server.account()
+    with (
+        dns.running(lambda query: [dns.answer(query, dns.txt(f"did={other.did}"))]) as nameserver,
+        world.open(
+            service=None,
+            identity=world.account.handle,
+            plc=world.server.plc,
+            nameserver=f"127.0.0.1:{nameserver.address.port}",
+        ) as store,
+        pytest.raises(InvalidInput) as refused,
+    ):
+        observed(store)
+    assert refused.value.code == "E_ACCOUNT"
 
 
 @pytest.mark.parametrize("identity", ["nobody.test", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"])

@@ -47,15 +47,20 @@ class _Canned(Connection):
         return Answer(200, {}, page if isinstance(page, bytes) else orjson.dumps(page))
 
 
-def found(identity: str, pages: Pages, service: str | None = None) -> tuple[str, str]:
-    """What an identity leads to where the internet has these pages."""
+def found(
+    identity: str, pages: Pages, service: str | None = None, names: Mapping[str, list[str]] | None = None
+) -> tuple[str, str]:
+    """What an identity leads to where the internet has these pages, and DNS these TXT records."""
 
     def connect(location: str, _where: str) -> Xrpc:
         scheme, _, host = location.partition("://")
         connection = _Canned(Origin(scheme, host, 443), pages)
         return Xrpc(connection, where=location, pause=lambda _seconds: None, secrets=Secrets())
 
-    return resolved(identity, service=service, plc=PLC_DIRECTORY, connect=connect, where=WHERE)
+    def texts(name: str) -> list[str]:
+        return (names or {}).get(name, [])
+
+    return resolved(identity, service=service, plc=PLC_DIRECTORY, connect=connect, texts=texts, where=WHERE)
 
 
 PLC_PAGE = f"https://plc.directory/{PLC}"
@@ -132,6 +137,39 @@ def test_identity_that_nobody_can_prove_leads_nowhere(
 ) -> None:
     with pytest.raises(ReconcilerError) as refused:
         found(identity, pages, service)
+    assert refused.value.code == "E_ACCOUNT"
+
+
+STATED = "_atproto.data.example.org"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param([f"did={PLC}"], id="one record"),
+        pytest.param(["v=spf1 -all", f"did={PLC}", "did:plc:elsewhere"], id="beside records of other kinds"),
+        pytest.param([f"did={PLC}", f"did={PLC}"], id="the same twice"),
+    ],
+)
+def test_handle_leads_to_the_account_that_dns_names(texts: list[str]) -> None:
+    other = {HANDLE_PAGE: b"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", PLC_PAGE: document()}
+    assert found("Data.Example.org", other, names={STATED: texts}) == (PLC, PDS)
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [
+        pytest.param([f"did={PLC}", f"did={WEB}"], None, id="two accounts"),
+        pytest.param(["did=did:evil:1"], None, id="a DID of another method"),
+        pytest.param([f"did={PLC}"], ["at://other.example.org"], id="an account that calls itself otherwise"),
+    ],
+)
+def test_dns_that_proves_nothing_leads_nowhere_whatever_the_host_says(
+    texts: list[str], names: list[str] | None
+) -> None:
+    pages = {HANDLE_PAGE: WEB.encode(), WEB_PAGE: document(WEB), PLC_PAGE: document(names=names)}
+    with pytest.raises(ReconcilerError) as refused:
+        found("data.example.org", pages, names={STATED: texts})
     assert refused.value.code == "E_ACCOUNT"
 
 
