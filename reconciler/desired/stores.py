@@ -2,7 +2,7 @@
 
 A kind of store joins with one branch of the schema and one line in `_LOCATIONS`. Locations stay as they
 were written, also ``{env: VARIABLE}``: who opens a store resolves them. Names are unique over all
-documents, two stores never share a location, and a chain of `promotesFrom` has an end.
+documents, two stores never share a location, and a chain of `promotesFrom` has one kind and an end.
 """
 
 from __future__ import annotations
@@ -101,6 +101,12 @@ def _check_chains(draft: Draft) -> None:
             if before is not None and before not in draft.stores:
                 if not draft.unread:
                     draft.refuse("E_STORE_UNKNOWN", "promotesFrom names no declared store", place, got=before)
+                before = None
+            elif before is not None and draft.stores[before].kind != (kind := draft.stores[now].kind):
+                message = (
+                    f"promotesFrom names a {draft.stores[before].kind} store, and this is a {kind} store"
+                )
+                draft.refuse("E_STORE_KIND", message, place, got=before, fix=f"name a {kind} store")
                 before = None
             elif before in chain:
                 draft.refuse("E_STORE_CYCLE", "a store promotes from itself in the end", place, got=before)

@@ -268,6 +268,7 @@ def test_a_source_is_a_path_inside_the_repository(repository: Repository, source
         ("{kind: serving, root: {evn: A}}", "E_UNKNOWN_FIELD"),
         ("{kind: serving, root: file:x, promotesFrom: nobody}", "E_STORE_UNKNOWN"),
         ("{kind: serving, root: file:x, promotesFrom: a}", "E_STORE_CYCLE"),
+        ("{kind: serving, root: file:x, promotesFrom: b}\n  b: {kind: bucket, root: file:y}", "E_STORE_KIND"),
     ],
 )
 def test_a_store_that_does_not_fit_is_explained_without_its_secrets(

@@ -300,8 +300,10 @@ class RegistryRestoring:
         _insert(session, "dataset_tags", 9, rows.tags)
         _insert(session, "retired_versions", 6, rows.retired)
         _insert(session, "manifest_tombstones", 3, rows.tombstones)
-        records = [(seq, *record) for seq, record in enumerate(self._records(), start=1)]
-        _insert(session, "reconciler_ledger", 3, records)
+        # What was restored stands here since now: a backup does not say since when it stood elsewhere.
+        now = session.now()
+        records = [(seq, *record, now) for seq, record in enumerate(self._records(), start=1)]
+        _insert(session, "reconciler_ledger", 4, records)
         _insert(session, "reconciler_packets", 2, self._kept_packets())
         session.load("wanted_datasets", rows.datasets)
         rule = self._settings.latest.value

@@ -3,11 +3,15 @@
 Decides where the documents of `reconciler.ledger` stand and which record comes next. Intent and outcome
 are written together with the rows they describe, so no run is ever left open here: a killed writer leaves
 nothing. The row is the audit trail; nothing ever updates or deletes one.
+
+Beside the documents a row says when it was written, by the database's clock: `time` in an intent is that
+of a commit, and says nothing about how long something was live.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
@@ -48,7 +52,7 @@ def append(session: Session, *, identity: str, run: Run, steps: Sequence[Step]) 
     results = tuple(StepResult(step=step.id, outcome=Outcome.APPLIED, receipt=str(seq)) for step in steps)
     intent = intent_bytes(seq=seq, previous=end.link, identity=identity, run=run, steps=steps)
     outcome = outcome_bytes(seq=seq, intent_sha=sha256_digest(intent), results=results, heads={})
-    session.run(sql.APPEND, (seq, intent, outcome))
+    session.run(sql.APPEND, (seq, intent, outcome, session.now()))
     return Appended(seq, intent, results)
 
 
@@ -58,7 +62,8 @@ def page(session: Session, *, after: int, previous: str | None, store: str, wher
     Raises:
         Corrupt: E_LEDGER_CHAIN.
     """
-    for place, (_, intent, outcome) in enumerate(session.rows(sql.RECORDS, (after, PAGE)), start=after + 1):
+    rows = session.rows(sql.RECORDS, (after, PAGE))
+    for place, (_, intent, outcome, closed_at) in enumerate(rows, start=after + 1):
         record = read_record(
             seq=place,
             store=store,
@@ -68,7 +73,7 @@ def page(session: Session, *, after: int, previous: str | None, store: str, wher
             where=where,
         )
         previous = record.outcome_sha
-        yield record
+        yield replace(record, closed_at=closed_at)
 
 
 def documents(session: Session, seq: int) -> RecordBytes | None:

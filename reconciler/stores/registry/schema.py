@@ -110,6 +110,7 @@ reconciler_ledger = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("intent", LargeBinary, nullable=False),
     Column("outcome", LargeBinary, nullable=False),
+    Column("closed_at", BigInteger),
 )
 
 registry_restored = Table(

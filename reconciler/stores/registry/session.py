@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Protocol
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """The migration that the statements are written for."""
 
 Row = tuple[Any, ...]

@@ -268,8 +268,10 @@ SELECT namespace, name, version, hash, yanked FROM dataset_tags ORDER BY namespa
 
 LAST_RECORD: Final = "SELECT seq, outcome FROM reconciler_ledger ORDER BY seq DESC LIMIT 1"
 RECORD: Final = "SELECT intent, outcome FROM reconciler_ledger WHERE seq = ?"
-RECORDS: Final = "SELECT seq, intent, outcome FROM reconciler_ledger WHERE seq > ? ORDER BY seq LIMIT ?"
-APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome) VALUES (?, ?, ?)"
+RECORDS: Final = """
+SELECT seq, intent, outcome, closed_at FROM reconciler_ledger WHERE seq > ? ORDER BY seq LIMIT ?
+"""
+APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome, closed_at) VALUES (?, ?, ?, ?)"
 PACKET: Final = "SELECT packet FROM reconciler_packets WHERE seq = ?"
 KEEP_PACKET: Final = "INSERT INTO reconciler_packets (seq, packet) VALUES (?, ?)"
 

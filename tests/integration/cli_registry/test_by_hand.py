@@ -231,8 +231,8 @@ def test_migrate_makes_the_tables_once(repository: Repository) -> None:
     first = registry(repository, "migrate", *JSON).document
     again = registry(repository, "migrate", *JSON).document
 
-    assert (first["status"], first["before"], first["after"]) == ("done", None, "0003")
-    assert (again["status"], again["before"]) == ("unchanged", "0003")
+    assert (first["status"], first["before"], first["after"]) == ("done", None, "0004")
+    assert (again["status"], again["before"]) == ("unchanged", "0004")
 
 
 def test_an_operation_on_a_registry_refuses_another_kind_of_store(repository: Repository) -> None:

@@ -92,6 +92,7 @@ def test_a_registry_of_the_first_version_learns_from_its_ledger_what_was_removed
         removed(registry)
     for table in ("retired_versions", "reconciler_packets", "registry_restored"):
         execute(world, f"DROP TABLE {table}")
+    execute(world, "ALTER TABLE reconciler_ledger DROP COLUMN closed_at")
     execute(world, "UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(Unavailable) as caught:
         world.open()

@@ -107,6 +107,20 @@ def test_tables_that_are_behind_name_the_command_that_migrates_them(world: World
     assert caught.value.code == "E_SCHEMA_VERSION"
 
 
+def test_records_of_before_the_column_count_as_written_when_it_was_added(world: World) -> None:
+    with world.open() as registry:
+        tagged(registry, {"1.0.0": 1})
+        before = [record.closed_at for record in registry.history()]
+    execute(world, "ALTER TABLE reconciler_ledger DROP COLUMN closed_at")
+    execute(world, "UPDATE alembic_version SET version_num = '0003'")
+    with contextlib.closing(world.database(20.0)) as database:
+        database.migrate()
+    with world.open() as registry:
+        after = [record.closed_at for record in registry.history()]
+    assert len(after) == len(before) > 0
+    assert all(old and new and old <= new for old, new in zip(before, after, strict=True))
+
+
 def test_a_database_of_another_program_is_never_touched(world: World) -> None:
     if world.engine == "sqlite":
         Path(world.location).parent.mkdir()
