@@ -34,9 +34,11 @@ from reconciler.cli.federation_open import (
 from reconciler.cli.promotion_data import entry_key
 from reconciler.cli.promotions import publisher_of
 from reconciler.errors import Denied, Exit, InvalidInput
+from reconciler.governance import instant
 from reconciler.model import Address, Change, Declaration, Observed, Promotion
-from reconciler.points import points_of
+from reconciler.points import allowance_of, points_of
 from reconciler.render.text import plural
+from reconciler.stores.atproto.budget import HOUR
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, LABEL, SCHEMA, record_key, record_uri
 from reconciler.stores.atproto.order import ENTRIES
 from reconciler.stores.atproto.repository import Key, Reading
@@ -175,7 +177,13 @@ def _preflight(one: OpenAccount, want: Wanted, changes: tuple[Change, ...]) -> I
         f", {sum(copy.measured.size for copy in copies)} bytes" if copies else ""
     )
     if changes:
-        yield f"login as {one.store.did}; the writes cost {points_of(changes)} points"
+        allowed = allowance_of(one.store.config)
+        cost = points_of(changes)
+        yield f"login as {one.store.did}"
+        yield f"the writes cost {cost} points of the {allowed.hour} of an hour and the {allowed.day} of a day"
+        for seconds, left in one.store.budget.left(one.workspace.now).items():
+            until = instant(left.reset)
+            yield f"of {seconds // HOUR} h the server said that {left.points} points are left until {until}"
 
 
 def _left(reading: Reading, name: str, version: str) -> Iterator[str]:

@@ -30,6 +30,7 @@ from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
+from reconciler.policy.account import points_headroom
 from reconciler.policy.budgets import headroom
 from reconciler.policy.lines import touched
 from reconciler.shape import Shape
@@ -290,7 +291,7 @@ class Workspace:
                 base=self.protected.base,
                 policy=guards.origin,
                 exceptions=tuple(one for one in guards.exceptions if not one.expired(self.now)),
-                headroom=headroom(judged),
+                headroom=(*headroom(judged), *points_headroom(judged)),
             ),
         )
 

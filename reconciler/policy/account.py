@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.governance import Headroom
 from reconciler.model import Finding, Severity
 from reconciler.points import KIND, allowance_of, points_of
 from reconciler.policy.facts import Facts, StoreFacts
+
+
+def points_headroom(facts: Facts) -> Iterator[Headroom]:
+    """What the writes to each account cost, beside what it may spend in an hour and in a day."""
+    for store in facts.stores:
+        if store.plan.config.kind == KIND:
+            points, allowed = points_of(store.plan.changes), allowance_of(store.plan.config)
+            yield Headroom("points of an hour", store.name, points, allowed.hour)
+            yield Headroom("points of a day", store.name, points, allowed.day)
 
 
 def rate_budget(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:

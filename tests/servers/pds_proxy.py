@@ -17,6 +17,7 @@ REPO = "com.atproto.sync.getRepo"
 COMMIT = "com.atproto.sync.getLatestCommit"
 LOGIN = "com.atproto.server.createSession"
 REFRESH = "com.atproto.server.refreshSession"
+UPLOAD = "com.atproto.repo.uploadBlob"
 HANDLE = "com.atproto.identity.resolveHandle"
 
 
@@ -63,6 +64,7 @@ class Plan:
         times: how many requests it hits.
         before: done just before the request is passed on.
         after: done when it was passed on, before its answer is.
+        headers: what the answer says besides.
     """
 
     method: str
@@ -71,6 +73,7 @@ class Plan:
     times: int = 1
     before: Callable[[], object] = _nothing
     after: Callable[[], object] = _nothing
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             found = server.getresponse()
-            headers = dict(found.getheaders())
+            headers = {**dict(found.getheaders()), **plan.headers}
             said = Said(found.status, found.read(), headers)
         except (OSError, http.client.HTTPException):
             self.close_connection = True

@@ -7,7 +7,7 @@ account names the commit that it follows.
 
 Beside the ledger in a directory stands what was last read of the repository, so that an account that did not
 move costs one small request. It is a copy: every block in it is compared with its CID before it is used, and
-without it everything is fetched.
+without it everything is fetched. What the server last said of the account's budget stands there too.
 
 Nothing is made before the first commit.
 """
@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Protocol
 
 from reconciler.errors import Conflict, InvalidInput, ReconcilerError
@@ -39,9 +40,15 @@ from reconciler.stores.serving.ledger_files import End, LedgerFiles
 from reconciler.stores.serving.location import create_root, open_root, prepare_own, probe
 from reconciler.stores.serving.lock import exclusive
 
-_KEPT: Final = "repository.car"
 _KEPT_LIMIT: Final = 1 << 30
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Kept(StrEnum):
+    """What is kept beside a ledger, by its file: copies and hints, which a run can do without."""
+
+    READING = "repository.car"
+    BUDGET = "budget.json"
 
 
 class Ledger(Protocol):
@@ -113,11 +120,11 @@ class Journal(Protocol):
     def held(self, command: str) -> AbstractContextManager[Held]:
         """Hold the right to write."""
 
-    def kept(self) -> bytes:
-        """What was kept of the last reading of the repository; empty if there is nothing."""
+    def kept(self, what: Kept) -> bytes:
+        """What was kept; empty if there is nothing."""
 
-    def keep(self, reading: bytes) -> None:
-        """Keep a reading for the next process, where that is possible."""
+    def keep(self, what: Kept, data: bytes) -> None:
+        """Keep something for the next process, where that is possible."""
 
     def close(self) -> None:
         """Let go of everything that is held."""
@@ -231,26 +238,26 @@ class DirectoryJournal:
             _sweep(root)
             yield Held(ledger, ledger.end(), lambda: self._check_lock(root, inode))
 
-    def kept(self) -> bytes:
-        """What was kept of the last reading of the repository."""
+    def kept(self, what: Kept) -> bytes:
+        """What was kept; empty if there is nothing."""
         root = self._open()
         if root is None:
             return b""
         with suppress(ReconcilerError):
-            return read_file(root, f"{OWN}/{_KEPT}", _KEPT_LIMIT) or b""
+            return read_file(root, f"{OWN}/{what}", _KEPT_LIMIT) or b""
         return b""
 
-    def keep(self, reading: bytes) -> None:
-        """Keep a reading; who may not write here goes without."""
+    def keep(self, what: Kept, data: bytes) -> None:
+        """Keep something; who may not write here goes without."""
         root = self._open()
-        if root is None or not reading:
+        if root is None or not data:
             return
         name = unique_name()
         with suppress(OSError), directory(root, OWN) as own, directory(root, TMP) as tmp:
             try:
                 with os.fdopen(os.open(name, _CREATE, FILE_MODE, dir_fd=tmp), "wb") as file:
-                    file.write(reading)
-                os.rename(name, _KEPT, src_dir_fd=tmp, dst_dir_fd=own)
+                    file.write(data)
+                os.rename(name, what, src_dir_fd=tmp, dst_dir_fd=own)
             except OSError:
                 with suppress(OSError):
                     os.unlink(name, dir_fd=tmp)

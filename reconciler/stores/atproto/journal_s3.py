@@ -27,7 +27,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict, Corrupt, InvalidInput, OutcomeUnknown, Unavailable
 from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_heads, read_record
 from reconciler.model import Step, StepResult, StoreConfig
-from reconciler.stores.atproto.journal import Held, NumberTaken
+from reconciler.stores.atproto.journal import Held, Kept, NumberTaken
 from reconciler.stores.port import Surroundings
 from reconciler.stores.registry.objects_s3 import client_of
 from reconciler.stores.registry.s3_access import access_of
@@ -181,11 +181,11 @@ class BucketJournal:
         data = outcome_bytes(seq=record.seq, intent_sha=record.intent_sha, results=results, heads=heads)
         self._put(file_name(record.seq, "outcome"), data, shared=True)
 
-    def kept(self) -> bytes:
+    def kept(self, what: Kept) -> bytes:  # noqa: ARG002 - the protocol's signature
         """Nothing: a copy of the account is as far away as the account."""
         return b""
 
-    def keep(self, reading: bytes) -> None:
+    def keep(self, what: Kept, data: bytes) -> None:
         """Nothing, as above."""
 
     def close(self) -> None:

@@ -20,16 +20,17 @@ from reconciler.ledger import Record, Run
 from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.points import allowance_of
 from reconciler.stores.atproto import dns, transaction
+from reconciler.stores.atproto.budget import Budget
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
-from reconciler.stores.atproto.journal import Held, NumberTaken, open_journal
+from reconciler.stores.atproto.journal import Held, Kept, NumberTaken, open_journal
 from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.preconditions import check_form
 from reconciler.stores.atproto.repository import Reading, Repository
 from reconciler.stores.atproto.writes import Wishes
-from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc
+from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc, patiently
 from reconciler.stores.port import Capabilities, Surroundings
 
 _RACES: Final = 32
@@ -108,10 +109,15 @@ class AtprotoStore:
     @cached_property
     def _repository(self) -> Repository:
         repository = Repository(self._xrpc, self.did)
-        kept = self._journal.kept()
+        kept = self._journal.kept(Kept.READING)
         if kept:
             repository.begin_with(kept)
         return repository
+
+    @cached_property
+    def budget(self) -> Budget:
+        """What the server lets the account still spend, as far as it said so."""
+        return Budget(self._journal.kept(Kept.BUDGET))
 
     def _connect(self, service: str, where: str) -> Xrpc:
         origin = parse_origin(service, where=where, private=self._private)
@@ -234,11 +240,17 @@ class AtprotoStore:
         Raises:
             InvalidInput: E_ENV, there are no credentials.
             Unavailable: the server refuses it or cannot be asked; a blob may be put again at any time.
+            LimitExceeded: E_RATE_BUDGET, the server asks for more patience than there is.
         """
         method = "com.atproto.repo.uploadBlob"
         try:
-            answer = self._login.authorised(
-                lambda token: self._xrpc.procedure(method, content, token=token, content_type=media_type)
+            answer = patiently(
+                lambda: self._login.authorised(
+                    lambda token: self._xrpc.procedure(method, content, token=token, content_type=media_type)
+                ),
+                where=self._where,
+                pause=self._pause,
+                progress=self._surroundings.progress,
             )
         except Refused as refused:
             raise refused.unavailable(self._where) from refused
@@ -270,11 +282,11 @@ class AtprotoStore:
             pause=self._pause,
             progress=self._surroundings.progress,
             most=allowance_of(self.config).day,
+            budget=self.budget,
             reading=self.reading(),
             where=self._where,
         )
 
     def _keep(self) -> None:
-        kept = self._repository.kept()
-        if kept:
-            self._journal.keep(kept)
+        self._journal.keep(Kept.READING, self._repository.kept())
+        self._journal.keep(Kept.BUDGET, self.budget.kept())

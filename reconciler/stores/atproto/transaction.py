@@ -10,12 +10,14 @@ repository is read and the records are compared. As wished is done; as before is
 `swapCommit`, of which only one can land. What is still open at the end stays open in the ledger, and the
 next run looks again.
 
-A server that asks for patience is waited for, as long as it asks for less than `LONGEST_WAIT`.
+A server that asks for patience is waited for, as long as it asks for less than `LONGEST_WAIT`; so is one that
+said before how little the account may still spend (`reconciler.stores.atproto.budget`).
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -28,7 +30,9 @@ from reconciler.errors import Corrupt, OutcomeUnknown, Problem, ReconcilerError
 from reconciler.failpoints import failpoint
 from reconciler.ledger import Record, Run
 from reconciler.model import Outcome, Step, StepResult
+from reconciler.points import points_of
 from reconciler.stores.atproto import preconditions
+from reconciler.stores.atproto.budget import Budget, cost_of
 from reconciler.stores.atproto.connection import NoAnswer, NotSent
 from reconciler.stores.atproto.journal import Held
 from reconciler.stores.atproto.login import Login
@@ -42,18 +46,13 @@ from reconciler.stores.atproto.writes import (
     standing,
     writes_of,
 )
-from reconciler.stores.atproto.xrpc import Pause, Refused, Xrpc, rate_budget
+from reconciler.stores.atproto.xrpc import LONGEST_WAIT, MOST_WAITS, Pause, Refused, Xrpc, rate_budget
 from reconciler.stores.serving.durable import unavailable
 
 TRIES: Final = 8
-LONGEST_WAIT: Final = 3_700.0
-"""The hour after which a budget begins anew, and a little more."""
-
 HEAD: Final = "repository"
 _APPLY: Final = "com.atproto.repo.applyWrites"
 _FIRST_PAUSE: Final = 0.05
-_MOST_WAITS: Final = 8
-"""A server that allows 5,000 points in an hour and 35,000 in a day never asks for more hours than this."""
 
 
 class _Landed(Enum):
@@ -70,6 +69,7 @@ class Session:
     Attributes:
         reading: what stands, as far as this run knows.
         most: the points that may be spent in a day.
+        budget: what the server lets the account still spend.
     """
 
     repository: Repository
@@ -80,6 +80,7 @@ class Session:
     pause: Pause
     progress: Callable[[str], None]
     most: int
+    budget: Budget
     reading: Reading
     where: str = field(default="")
 
@@ -127,6 +128,9 @@ def check(session: Session, steps: Sequence[Step]) -> None:
     preconditions.check_references(steps, reading, session.wishes, session.repository.broken)
     preconditions.check_budget(steps, session.most, session.where)
     if steps:
+        wait = session.budget.wait(points_of(steps[0].changes), time.time())
+        if wait > LONGEST_WAIT:
+            raise rate_budget(session.where, wait)
         session.login.require()
 
 
@@ -221,26 +225,26 @@ class _Sending:
         self._session = session
         self._step = step
         self._time = time
+        self._waits = 0
         self._landed = _Landed.NO
         self._problems: tuple[Problem, ...] = ()
 
     def result(self) -> StepResult:
         """Try, and look, until it is certain."""
-        turn = waits = 0
+        turn = 0
         while turn < TRIES:
             writes = writes_of(self._step, self._session.reading, self._session.wishes, self._time)
             if not writes:
                 return self._done()
+            if (refusal := self._paced(cost_of(writes))) is not None:
+                return refusal
             wait = _FIRST_PAUSE * 2**turn * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             try:
                 return self._answered(writes, self._send(writes))
             except Refused as refused:
-                asked = refused.wait if refused.status in {429, 503} else None
-                if asked is not None and waits < _MOST_WAITS:
-                    refusal = self._patience(asked)
-                    if refusal is not None:
+                if refused.wait is not None and refused.status in {429, 503}:
+                    if (refusal := self._patience(refused.wait, "the server asks for it")) is not None:
                         return refusal
-                    waits += 1
                     continue
                 finished = self._refused(refused)
             except NotSent as silent:
@@ -273,7 +277,11 @@ class _Sending:
             session.writer.still_ours()
         except OSError as error:
             raise unavailable(error, session.where) from error
-        answer = session.login.authorised(lambda token: session.xrpc.procedure(_APPLY, body, token=token))
+        try:
+            answer = session.login.authorised(lambda token: session.xrpc.procedure(_APPLY, body, token=token))
+        finally:
+            if session.xrpc.said:
+                session.budget.spent(cost_of(writes), session.xrpc.said)
         try:
             failpoint("pds.write.answer")
         except OSError as error:
@@ -317,11 +325,21 @@ class _Sending:
             )
         return self._not_done(problems)
 
-    def _patience(self, asked: float) -> StepResult | None:
-        if asked > LONGEST_WAIT:
-            return self._not_done(rate_budget(self._session.where, asked).problems)
-        self._session.progress(f"{self._step.id}: the server asks to wait {asked:.0f} s")
-        self._session.pause(asked + random.uniform(0.0, 1.0))  # noqa: S311 - no secret
+    def _paced(self, points: int) -> StepResult | None:
+        """Wait until the account may spend so many points, as far as the server said when that is."""
+        wait = self._session.budget.wait(points, time.time())
+        return self._patience(wait, f"{points} points are more than are left") if wait else None
+
+    def _patience(self, asked: float, why: str) -> StepResult | None:
+        session = self._session
+        if asked > LONGEST_WAIT or self._waits == MOST_WAITS:
+            return self._not_done(rate_budget(session.where, asked).problems)
+        self._waits += 1
+        until = time.time() + asked
+        clock = time.strftime("%H:%M:%S", time.gmtime(until))
+        session.progress(f"{self._step.id}: waits {asked:.0f} s, until {clock} UTC: {why}")
+        session.pause(asked + random.uniform(0.0, 1.0))  # noqa: S311 - no secret
+        session.budget.begun(until)
         return None
 
     def _look(self) -> StepResult | None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import orjson
@@ -28,6 +28,12 @@ from reconciler.errors import LimitExceeded, Unavailable
 from reconciler.stores.atproto.connection import Answer, Connection, NoAnswer, NotSent
 
 TRIES: Final = 6
+LONGEST_WAIT: Final = 3_700.0
+"""The hour after which a budget begins anew, and a little more."""
+
+MOST_WAITS: Final = 8
+"""A server that allows 5,000 points in an hour and 35,000 in a day never asks for more hours than this."""
+
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 120.0
 """The longest that a query waits because the server asks for it; a commit may wait longer."""
@@ -38,6 +44,7 @@ _AGENT: Final = "reconciler"
 _SERVER_FAULTS: Final = frozenset({500, 502, 503, 504})
 _PATIENCE: Final = frozenset({429, 503})
 
+T = TypeVar("T")
 Pause = Callable[[float], None]
 Body = Mapping[str, object] | bytes
 
@@ -92,11 +99,17 @@ class Refused(Exception):
 
 
 class Xrpc:
-    """The methods of one server."""
+    """The methods of one server.
+
+    Attributes:
+        requests: how many were sent.
+        said: the headers of the newest answer; empty where none came.
+    """
 
     def __init__(self, connection: Connection, *, where: str, pause: Pause, secrets: Secrets) -> None:
         self.where = where
         self.requests = 0
+        self.said: Mapping[str, str] = {}
         self._connection = connection
         self._pause = pause
         self._secrets = secrets
@@ -187,10 +200,13 @@ class Xrpc:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, limit: int
     ) -> Answer:
         self.requests += 1
+        self.said = {}
         sent = {"user-agent": _AGENT, "accept-encoding": "identity", **headers}
         if method == "POST" and body is None:
             sent["content-length"] = "0"
-        return self._connection.request(method, path, headers=sent, body=body, limit=limit)
+        answer = self._connection.request(method, path, headers=sent, body=body, limit=limit)
+        self.said = answer.headers
+        return answer
 
     def _answered(self, answer: Answer) -> bytes:
         if answer.status == 200:
@@ -247,8 +263,34 @@ def rate_budget(where: str, wait: float | None) -> LimitExceeded:
     """The error for a server that asks for more patience than there is."""
     return LimitExceeded.of(
         "E_RATE_BUDGET",
-        "the account has used up what the server allows it to write",
+        "the server takes no more requests of this account for now",
         path=where,
         got=None if wait is None else f"another {wait:.0f} seconds to wait",
         fix="apply again later: it goes on where it stopped",
     )
+
+
+def patiently(call: Callable[[], T], *, where: str, pause: Pause, progress: Callable[[str], None]) -> T:
+    """Make a call that may be made again, and wait where the server asks for it.
+
+    Args:
+        call: what is called.
+        where: what it concerns, for errors.
+        pause: waits some seconds.
+        progress: told of every wait.
+
+    Raises:
+        LimitExceeded: E_RATE_BUDGET.
+        Refused, NotSent, NoAnswer: as the call.
+    """
+    for _ in range(MOST_WAITS):
+        try:
+            return call()
+        except Refused as refused:
+            if refused.status != 429:
+                raise
+            if refused.wait is None or refused.wait > LONGEST_WAIT:
+                raise rate_budget(where, refused.wait) from refused
+            progress(f"{where}: the server asks to wait {refused.wait:.0f} s")
+            pause(refused.wait)
+    raise rate_budget(where, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from reconciler.errors import Exit, InvalidInput, LimitExceeded, OutcomeUnknown,
 from reconciler.model import Outcome
 from tests.integration.atproto.world import Promoted, World, ledger_of, outcomes
 from tests.servers.pds import PASSWORD, running
-from tests.servers.pds_proxy import APPLY, LOGIN, REFRESH, REPO, Fault, Plan, Said, before, refusal
+from tests.servers.pds_proxy import APPLY, LOGIN, REFRESH, REPO, UPLOAD, Fault, Plan, Said, before, refusal
 
 ONE = Promoted("experiment-2024-001")
 TWO = Promoted("experiment-2024-002")
@@ -145,7 +148,83 @@ def test_server_that_asks_for_patience_is_given_it(world: World) -> None:
         report = world.reconcile(store, world.wishes(ONE))
     assert outcomes(report) == [Outcome.APPLIED]
     assert [int(pause) for pause in world.pauses] == [1200, 1200]
-    assert "commit 1: the server asks to wait 1200 s" in world.notes
+    assert [note.partition(", until")[0] for note in world.notes] == ["commit 1: waits 1200 s"] * 2
+
+
+def test_time_until_which_a_server_asks_to_wait_may_be_a_date(world: World) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=1200), usegmt=True)
+    patience = Plan(APPLY, refusal(429, "RateLimitExceeded", retry_after=until))
+    with before(world.server.url, patience) as proxy, world.open(service=proxy.url) as store:
+        assert outcomes(world.reconcile(store, world.wishes(ONE))) == [Outcome.APPLIED]
+    (pause,) = world.pauses
+    assert 1100 < pause < 1202
+
+
+def left(points: int, seconds: int, window: int = 3_600) -> dict[str, str]:
+    """What a server says of its budget."""
+    return {
+        "ratelimit-limit": "5000",
+        "ratelimit-remaining": str(points),
+        "ratelimit-reset": str(int(time.time()) + seconds),
+        "ratelimit-policy": f"5000;w={window}",
+    }
+
+
+FIVE_REQUESTS = tuple(Promoted(f"large-{number}", large=True) for number in range(2))
+"""Each of one record, so of three points."""
+
+
+def test_run_waits_before_it_spends_more_than_the_server_says_is_left(world: World) -> None:
+    plan = Plan(APPLY, headers=left(5, 1200))
+    with before(world.server.url, plan) as proxy, world.open(service=proxy.url) as store:
+        report = world.reconcile(store, world.wishes(*FIVE_REQUESTS))
+    assert outcomes(report) == [Outcome.APPLIED] * 5
+    assert proxy.seen.count(APPLY) == 5
+    (pause,) = world.pauses
+    assert 1100 < pause < 1203
+    waits = [note.partition(" waits")[0] for note in world.notes if "3 points are more than are left" in note]
+    assert waits == ["commit 3:"]
+
+
+def test_what_is_left_of_requests_is_not_taken_for_points(world: World) -> None:
+    plan = Plan(APPLY, headers=left(5, 200, window=300))
+    with before(world.server.url, plan) as proxy, world.open(service=proxy.url) as store:
+        report = world.reconcile(store, world.wishes(*FIVE_REQUESTS))
+    assert (outcomes(report), world.pauses) == ([Outcome.APPLIED] * 5, [])
+
+
+def test_day_that_is_used_up_ends_the_run_and_the_next_one_writes_nothing(world: World) -> None:
+    plan = Plan(APPLY, headers=left(5, 60_000, window=86_400))
+    with before(world.server.url, plan) as proxy:
+        with world.open(service=proxy.url) as store:
+            report = world.reconcile(store, world.wishes(*FIVE_REQUESTS))
+        assert outcomes(report)[1:4] == [Outcome.APPLIED, Outcome.FAILED, Outcome.NOT_STARTED]
+        assert report.items[2].result.problems[0].code == "E_RATE_BUDGET"
+        written = ledger_of(world)
+        with world.open(service=proxy.url) as store, pytest.raises(LimitExceeded) as refused:
+            world.reconcile(store, world.wishes(*FIVE_REQUESTS))
+        assert refused.value.code == "E_RATE_BUDGET"
+    assert (proxy.seen.count(APPLY), world.pauses, ledger_of(world)) == (2, [], written)
+
+
+def test_upload_waits_as_long_as_the_server_asks_for(world: World) -> None:
+    patience = Plan(UPLOAD, refusal(429, "RateLimitExceeded", retry_after="900"), times=2)
+    with before(world.server.url, patience) as proxy, world.open(service=proxy.url) as store:
+        blob = store.upload(b"some bytes", "application/x-tar")
+    assert isinstance(blob, dict)
+    assert blob["size"] == 10
+    assert world.pauses == [900.0, 900.0]
+
+
+def test_upload_is_given_up_where_the_server_asks_for_a_day(world: World) -> None:
+    patience = Plan(UPLOAD, refusal(429, "RateLimitExceeded", retry_after="86400"))
+    with (
+        before(world.server.url, patience) as proxy,
+        world.open(service=proxy.url) as store,
+        pytest.raises(LimitExceeded) as refused,
+    ):
+        store.upload(b"some bytes", "application/x-tar")
+    assert (refused.value.code, world.pauses) == ("E_RATE_BUDGET", [])
 
 
 def test_server_that_asks_for_a_day_is_not_waited_for(world: World) -> None:

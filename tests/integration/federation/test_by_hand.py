@@ -143,7 +143,8 @@ def test_a_dry_run_says_what_it_found_and_writes_nothing(world: World) -> None:
         f"entry d1, {cid}",
         "schema Sample@1.0.0 is published with it",
         "1 shard left where the data is",
-        f"login as {world.account.did}; the writes cost 9 points",
+        f"login as {world.account.did}",
+        "the writes cost 9 points of the 5000 of an hour and the 35000 of a day",
     ]
     assert not (world.repository.root / "var/public").exists()
 
