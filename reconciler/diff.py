@@ -57,16 +57,22 @@ def joined(
     """Pair two streams that are sorted by address; a side without the address is None."""
     wishes, sights = iter(declarations), iter(observations)
     wish, sight = next(wishes, None), next(sights, None)
-    while wish is not None or sight is not None:
-        if wish is not None and (sight is None or wish.address < sight.address):
-            yield wish.address, wish, None
-            wish = next(wishes, None)
-        elif sight is not None and (wish is None or sight.address < wish.address):
-            yield sight.address, None, sight
-            sight = next(sights, None)
-        elif wish is not None:
+    while wish is not None and sight is not None:
+        if wish.address == sight.address:
             yield wish.address, wish, sight
             wish, sight = next(wishes, None), next(sights, None)
+        elif wish.address < sight.address:
+            yield wish.address, wish, None
+            wish = next(wishes, None)
+        else:
+            yield sight.address, None, sight
+            sight = next(sights, None)
+    while wish is not None:
+        yield wish.address, wish, None
+        wish = next(wishes, None)
+    while sight is not None:
+        yield sight.address, None, sight
+        sight = next(sights, None)
 
 
 def difference(
@@ -94,9 +100,10 @@ def difference(
     always = frozenset(shape.always)
     used: list[Observed] = []
     for address, wish, sight in joined(declarations, observations):
-        if wish is not None and wish.protected not in {None, address in inventory.protected}:
-            result.protection.append((address, bool(wish.protected)))
-        if sight is not None and (address.kind, address.key) in always:
+        shield = None if wish is None else wish.protected
+        if shield is not None and shield != (address in inventory.protected):
+            result.protection.append((address, shield))
+        if always and sight is not None and (address.kind, address.key) in always:
             result.observed[address] = sight.slots
         if wish is None:
             ours = everything_ours or inventory.owns(address)

@@ -198,8 +198,7 @@ class Place(NamedTuple):
         return f"{self.path}:{self.line}" if self.line else self.path
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """The wish for one address: the slots that are managed, and where that was written.
 
     `source` is where the bytes come from if the store lacks them (a build root or a pack, relative to
@@ -400,8 +399,7 @@ class Selection:
     depth: Depth = Depth.MANIFESTS
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(NamedTuple):
     """One address as it was seen. `problems` is empty unless its content is corrupt."""
 
     address: Address

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -303,7 +304,7 @@ class Workspace:
         if not everything:
             addresses = frozenset(
                 (
-                    *(wish.address for wish in wishes),
+                    *map(attrgetter("address"), wishes),
                     *one.inventory.recorded,
                     *(Address(name, kind, key) for kind, key in one.shape.always),
                 )

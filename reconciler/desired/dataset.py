@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from reconciler.canonical import parse_strict, sha256_digest
-from reconciler.desired.draft import Assertion, Draft, Named, Pin, Use, truth
+from reconciler.desired.draft import Assertion, Draft, Pin, Use, truth
 from reconciler.desired.location import relative_path_problem
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree
 from reconciler.desired.yaml_guard import Document
@@ -58,18 +58,16 @@ def add_dataset(document: Document, draft: Draft) -> None:
     pins = {pin.tag: pin for pin in _versions(document, draft, store, dataset)}
     for pin in _yanked(document, draft, store, dataset):
         first = pins.get(pin.tag)
-        if first is None or pin.manifest is not None or first.yanked:
+        if first is None or pin.digest is not None or pin.file is not None or first.yanked:
             draft.pins.append(pin)
         else:
             shielded = first.protected if pin.protected is None else pin.protected
-            pins[pin.tag] = Pin(
-                store, dataset, pin.tag, first.manifest, first.place, yanked=True, protected=shielded
-            )
+            pins[pin.tag] = first._replace(yanked=True, protected=shielded)
     draft.pins += pins.values()
     for index, text in enumerate(root.get("links", [])):
         place = Place(document.path, *document.place(("links", index)))
-        named = _named(text, place, document, draft, ("links", index))
-        draft.pins.append(Pin(store, dataset, "", named, place))
+        digest, file = _named(text, document, draft, ("links", index))
+        draft.pins.append(Pin(store, dataset, "", place, digest, file))
     _add_removed(document, draft, store, dataset)
     _add_dev(document, draft, store, dataset)
     if LATEST in root:
@@ -111,25 +109,25 @@ def _versions(document: Document, draft: Draft, store: str, dataset: str) -> Ite
     places = document.key_places(versions) if versions else []
     for (text, entry), (line, column) in zip(versions.items(), places, strict=True):
         place = Place(document.path, line, column)
-        _judge_version(text, place, draft)
-        named = _named(entry["manifest"], place, document, draft, ("versions", text, "manifest"))
+        version = _judge_version(text, place, draft)
+        digest, file = _named(entry["manifest"], document, draft, ("versions", text, "manifest"))
         if "meta" in entry:
             draft.describe(str(place), entry["meta"])
         withdrawn, shielded = bool(truth(entry.get(YANKED))), truth(entry.get(PROTECTED))
-        yield Pin(store, dataset, text, named, place, yanked=withdrawn, protected=shielded)
+        yield Pin(store, dataset, text, place, digest, file, version, withdrawn, shielded)
 
 
 def _yanked(document: Document, draft: Draft, store: str, dataset: str) -> Iterator[Pin]:
     for index, entry in enumerate(document.root.get(YANKED, [])):
         place = Place(document.path, *document.place((YANKED, index)))
-        _judge_version(entry["version"], place, draft)
-        named = None
+        version = _judge_version(entry["version"], place, draft)
+        digest, file = None, None
         if "manifest" in entry:
-            named = _named(entry["manifest"], place, document, draft, (YANKED, index, "manifest"))
+            digest, file = _named(entry["manifest"], document, draft, (YANKED, index, "manifest"))
         draft.describe(str(place), entry.get("meta") or {"reason": entry["reason"]})
         draft.withdraw(Address(store, TAG, f"{dataset}@{entry['version']}"), entry, place)
         shielded = truth(entry.get(PROTECTED))
-        yield Pin(store, dataset, entry["version"], named, place, yanked=True, protected=shielded)
+        yield Pin(store, dataset, entry["version"], place, digest, file, version, True, shielded)
 
 
 def _add_removed(document: Document, draft: Draft, store: str, dataset: str) -> None:
@@ -155,8 +153,8 @@ def _add_dev(document: Document, draft: Draft, store: str, dataset: str) -> None
         draft.declare(Declaration(Address(store, TAG, f"{dataset}@{DEV}"), NOTHING, place, reason=""))
         return
     draft.describe(str(place), written.get("meta"))
-    named = _named(written["manifest"], place, document, draft, (DEV, "manifest"))
-    draft.pins.append(Pin(store, dataset, DEV, named, place))
+    digest, file = _named(written["manifest"], document, draft, (DEV, "manifest"))
+    draft.pins.append(Pin(store, dataset, DEV, place, digest, file))
 
 
 def _judge_version(text: str, place: Place, draft: Draft) -> Version | None:
@@ -169,8 +167,10 @@ def _judge_version(text: str, place: Place, draft: Draft) -> Version | None:
         return None
 
 
-def _named(text: str, place: Place, document: Document, draft: Draft, steps: tuple[str | int, ...]) -> Named:
-    """A manifest as it is named; a file's path becomes one from the repository's root."""
+def _named(
+    text: str, document: Document, draft: Draft, steps: tuple[str | int, ...]
+) -> tuple[str | None, str | None]:
+    """The digest of a manifest as it is named, or its file's path from the repository's root."""
     if ":" in text or _HEX.fullmatch(text):
         problem = digest_problem(text)
     else:
@@ -182,8 +182,8 @@ def _named(text: str, place: Place, document: Document, draft: Draft, steps: tup
         exact = Place(document.path, *document.place(steps))
         draft.refuse(problem.code, problem.message, exact, got=problem.got, fix=fix)
     if ":" in text:
-        return Named(text, place)
-    return Named(posixpath.join(posixpath.dirname(document.path), text), place)
+        return text, None
+    return None, posixpath.join(posixpath.dirname(document.path), text)
 
 
 def declare_datasets(draft: Draft, tree: Tree) -> None:
@@ -191,25 +191,22 @@ def declare_datasets(draft: Draft, tree: Tree) -> None:
     if draft.problems:
         return  # paths and names are safe to join only when nothing is wrong with them
     digests = _digests(draft, tree)
+    implied: set[tuple[str, str, str]] = set()
     for pin in draft.pins:
-        digest, source = None, None
-        if pin.manifest is not None:
-            digest = pin.manifest.text
-            if pin.manifest.is_file:
-                source, digest = digest, digests.get(digest)
-            if digest is None:
-                continue  # the file's problem is noted
-        _declare(pin, digest, source, draft)
+        digest = pin.digest if pin.file is None else digests.get(pin.file)
+        if digest is None and pin.file is not None:
+            continue  # the file's problem is noted
+        _declare(pin, digest, draft, implied)
     for assertion in draft.assertions:
         _declare_latest(assertion, draft)
 
 
 def _digests(draft: Draft, tree: Tree) -> dict[str, str]:
     """The digest of every manifest file; a file that is not one is a problem where it is named."""
-    files: dict[str, Named] = {}
+    files: dict[str, Place] = {}
     for pin in draft.pins:
-        if pin.manifest is not None and pin.manifest.is_file:
-            files.setdefault(pin.manifest.text, pin.manifest)
+        if pin.file is not None:
+            files.setdefault(pin.file, pin.place)
     if not files:
         return {}
     listing = tree.find(list(files))
@@ -225,11 +222,11 @@ def _digests(draft: Draft, tree: Tree) -> dict[str, str]:
         else:
             refused.add(entry.path)
             draft.problems.append(problem)
-    for path, named in files.items():
+    for path, place in files.items():
         if path not in digests and path not in refused:
             message = "the commit has no such manifest file"
             fix = "commit the file, or name a digest that the registry holds"
-            draft.refuse("E_MANIFEST_MISSING", message, named.place, got=path, fix=fix)
+            draft.refuse("E_MANIFEST_MISSING", message, place, got=path, fix=fix)
     return digests
 
 
@@ -251,8 +248,8 @@ def manifest_problem(data: bytes, where: str) -> Problem | None:
     return Problem(code="E_JSON_ROOT", message="a manifest is a JSON object", path=where)
 
 
-def _declare(pin: Pin, digest: str | None, source: str | None, draft: Draft) -> None:
-    """Declare a tag or a link, and what it implies."""
+def _declare(pin: Pin, digest: str | None, draft: Draft, implied: set[tuple[str, str, str]]) -> None:
+    """Declare a tag or a link, and what it implies; `implied` is what earlier tags did already."""
     if pin.tag:
         slots: dict[str, Value] = {} if digest is None else {MANIFEST: digest}
         if pin.tag != DEV:
@@ -262,6 +259,16 @@ def _declare(pin: Pin, digest: str | None, source: str | None, draft: Draft) -> 
         draft.declare(Declaration(address, slots, pin.place, protected=pin.protected))
     if digest is None:
         return
+    known = pin.store, pin.dataset, digest
+    if known in implied and pin.tag and pin.file is None:
+        return  # nearly every version of a dataset that names one manifest again and again
+    _declare_implied(pin, digest, draft)
+    if not draft.problems:
+        implied.add(known)
+
+
+def _declare_implied(pin: Pin, digest: str, draft: Draft) -> None:
+    """Declare the link and the manifest that a tag or a link needs."""
     link = Address(pin.store, LINK, f"{pin.dataset}@{digest}")
     if not pin.tag:
         first = draft.explicit_links.setdefault(link, pin.place)
@@ -281,8 +288,8 @@ def _declare(pin: Pin, digest: str | None, source: str | None, draft: Draft) -> 
         )
     content = Address(pin.store, MANIFEST, digest)
     known = draft.declarations.get(content)
-    if known is None or (known.source is None and source is not None):
-        draft.declarations[content] = Declaration(content, {"content": digest}, pin.place, source)
+    if known is None or (known.source is None and pin.file is not None):
+        draft.declarations[content] = Declaration(content, {"content": digest}, pin.place, pin.file)
 
 
 def _declare_latest(assertion: Assertion, draft: Draft) -> None:
@@ -306,13 +313,10 @@ def _declare_latest(assertion: Assertion, draft: Draft) -> None:
 
 def check_datasets(draft: Draft) -> None:
     """Check what only all documents together can tell about versions and latest."""
-    datasets: dict[tuple[str, str], list[tuple[Version, Declaration]]] = {}
-    for address, wish in draft.declarations.items():
-        dataset, _, tag = address.key.partition("@")
-        if address.kind == TAG and wish.slots and tag not in {DEV, LATEST}:
-            version = _judge_version(tag, wish.place, draft)
-            if version is not None:
-                datasets.setdefault((address.store, dataset), []).append((version, wish))
+    datasets: dict[tuple[str, str], list[tuple[Version, Pin]]] = {}
+    for pin in draft.pins:
+        if pin.version is not None:
+            datasets.setdefault((pin.store, pin.dataset), []).append((pin.version, pin))
     for versions in datasets.values():
         _check_builds(versions, draft)
     if draft.problems:
@@ -323,15 +327,15 @@ def check_datasets(draft: Draft) -> None:
         _check_latest(assertion, wishes, config.settings if config else {}, draft)
 
 
-def _check_builds(versions: Iterable[tuple[Version, Declaration]], draft: Draft) -> None:
-    seen: dict[str, tuple[Version, Declaration]] = {}
-    for version, wish in versions:
-        first, earlier = seen.setdefault(version.precedence, (version, wish))
-        if first is not version:
+def _check_builds(versions: Iterable[tuple[Version, Pin]], draft: Draft) -> None:
+    seen: dict[str, tuple[Version, Pin]] = {}
+    for version, pin in versions:
+        first, earlier = seen.setdefault(version.precedence, (version, pin))
+        if first.text != version.text:
             draft.refuse(
                 "E_VERSION_BUILD",
                 f"the version differs from {first} at {earlier.place} only in build metadata",
-                wish.place,
+                pin.place,
                 got=version.text,
                 fix="keep one of them: neither comes before the other",
             )
@@ -339,7 +343,7 @@ def _check_builds(versions: Iterable[tuple[Version, Declaration]], draft: Draft)
 
 def _check_latest(
     assertion: Assertion,
-    versions: Iterable[tuple[Version, Declaration]],
+    versions: Iterable[tuple[Version, Pin]],
     settings: Mapping[str, Any],
     draft: Draft,
 ) -> None:
@@ -347,8 +351,8 @@ def _check_latest(
     highest = settings.get(LATEST, "stable") == "highest"
     eligible = [
         version
-        for version, wish in versions
-        if wish.slots.get(YANKED) != YANKED and (highest or not version.prerelease)
+        for version, pin in versions
+        if not pin.yanked and (highest or not version.prerelease)
     ]
     derived = max(eligible, key=lambda version: version.precedence).text if eligible else NONE
     if derived != assertion.version:

@@ -16,6 +16,7 @@ from reconciler.desired.yaml_guard import Document
 from reconciler.errors import Problem
 from reconciler.governance import Exemption, Guards
 from reconciler.model import Address, Declaration, Meta, Place, Promotion, Recovery, StoreConfig, Yank
+from reconciler.reference import Version
 
 
 class Use(NamedTuple):
@@ -26,26 +27,20 @@ class Use(NamedTuple):
     place: Place
 
 
-class Named(NamedTuple):
-    """A manifest as a document names it: its digest, or the path of its file from the repository's root."""
-
-    text: str
-    place: Place
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file of the commit."""
-        return not self.text.startswith("sha256:")
-
-
 class Pin(NamedTuple):
-    """One wish of a document for one tag or link; `tag` is empty for a link without a tag."""
+    """One wish of a document for one tag or link; `tag` is empty for a link without a tag.
+
+    A manifest is named by its `digest`, or by the path of its `file` from the repository's root; by neither
+    where a version is only withdrawn. `version` is what a version tag says.
+    """
 
     store: str
     dataset: str
     tag: str
-    manifest: Named | None
     place: Place
+    digest: str | None = None
+    file: str | None = None
+    version: Version | None = None
     yanked: bool = False
     protected: bool | None = None
 

@@ -19,6 +19,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, NoReturn
 
 import yaml
@@ -47,7 +48,6 @@ Tree = Any
 _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used. PyYAML has the first one where it was built with libyaml."""
 
-_COLUMNS = 1 << 21
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _PLAIN_KEY = re.compile(r"[a-z0-9._/+-]{1,256}", re.ASCII)
 """Keys of these characters are their own folded form, and nothing about them needs another look."""
@@ -59,26 +59,26 @@ _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 class Document:
     """A document and where its parts stand.
 
-    `marks` holds, by the identity of a container, the places of its items: one for each item of a list,
+    `marks` holds, by the identity of a container, the parser's marks of its items: one for each item of a list,
     two (key and value) for each entry of a mapping.
     """
 
     path: str
     root: dict[str, Tree]
-    marks: dict[int, list[int]]
+    marks: dict[int, list[Any]]
 
     def item_places(self, items: list[Tree]) -> list[tuple[int, int]]:
         """Line and column of every item of a list of this document."""
-        return [_unpacked(mark) for mark in self.marks[id(items)]]
+        return [_position_of(mark) for mark in self.marks[id(items)]]
 
     def key_places(self, mapping: dict[str, Tree]) -> list[tuple[int, int]]:
         """Line and column of every key of a mapping of this document, in its order."""
-        return [_unpacked(mark) for mark in self.marks[id(mapping)][::2]]
+        return [_position_of(mark) for mark in self.marks[id(mapping)][::2]]
 
     def place(self, steps: Sequence[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column of the value (or its key) that a path of keys and indexes leads to."""
         node: Tree = self.root
-        mark = 0
+        mark = None
         for step in steps:
             marks = self.marks[id(node)]
             if isinstance(node, list) and isinstance(step, int):
@@ -88,12 +88,11 @@ class Document:
                 index = list(node).index(str(step)) * 2
                 mark = marks[index if key else index + 1]
                 node = node[str(step)]
-        return _unpacked(mark)
+        return _position_of(mark)
 
 
-def _unpacked(mark: int) -> tuple[int, int]:
-    line, column = divmod(mark, _COLUMNS)
-    return line + 1, column + 1
+def _position_of(mark: Any) -> tuple[int, int]:  # noqa: ANN401 - PyYAML's mark, None for the root
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
 
 
 def parse(data: bytes, path: str) -> Document:
@@ -179,13 +178,12 @@ def _refuse_control(char: str, path: str, line: int, column: int) -> NoReturn:
 class _Reader:
     """Builds one document from events, and refuses the first thing that is not plain data."""
 
-    __slots__ = ("_escapes", "_folds", "_marks", "_path")
+    __slots__ = ("_escapes", "_marks", "_path")
 
     def __init__(self, path: str, *, escapes: bool) -> None:
         self._path = path
         self._escapes = escapes
-        self._marks: dict[int, list[int]] = {}
-        self._folds: dict[int, dict[str, str]] = {}
+        self._marks: dict[int, list[Any]] = {}
 
     def read(self, get_event: Callable[[], Any]) -> Document:
         get_event()  # the stream's start
@@ -219,22 +217,26 @@ class _Reader:
         node: Any = root
         is_map = isinstance(root, dict)
         key: str | None = None
-        marks: list[int] = []
+        marks: list[Any] = []
         self._marks[id(root)] = marks
-        stack: list[tuple[Any, bool, str | None, list[int]]] = []
-        for _ in range(MAX_EVENTS):
-            event = get_event()
+        folds: dict[str, str] | None = None  # the folded keys of this mapping, once one differs from its own
+        stack: list[tuple[Any, bool, list[Any], dict[str, str] | None]] = []
+        plain_key = _PLAIN_KEY.fullmatch
+        event: Any = None
+        for event in islice(iter(get_event, None), MAX_EVENTS):
             kind = event.__class__
             if kind is ScalarEvent:
                 if event.anchor is not None or event.tag is not None:
                     self._check_node(event)
-                mark = event.start_mark
-                marks.append(mark.line * _COLUMNS + mark.column)
+                marks.append(event.start_mark)
                 text: str = event.value
                 value: str | None = text
                 if is_map and key is None:
-                    plain = text not in node and not self._folds and _PLAIN_KEY.fullmatch(text)
-                    key = text if plain else self._key(event, node)
+                    plain = folds is None and text not in node and plain_key(text)
+                    if plain:
+                        key = text
+                    else:
+                        key, folds = self._key(event, node, folds)
                     continue
                 if text in _NULLS and event.style in {None, ""}:
                     value = None
@@ -247,32 +249,37 @@ class _Reader:
                     node.append(value)
             elif kind is MappingStartEvent or kind is SequenceStartEvent:
                 self._check_start(event, len(stack), is_key=is_map and key is None)
-                mark = event.start_mark
-                marks.append(mark.line * _COLUMNS + mark.column)
+                marks.append(event.start_mark)
                 child: Any = {} if kind is MappingStartEvent else []
                 if is_map:
                     node[key] = child
                 else:
                     node.append(child)
-                stack.append((node, is_map, None, marks))
-                node, is_map, key, marks = child, kind is MappingStartEvent, None, []
+                stack.append((node, is_map, marks, folds))
+                node, is_map, key, marks, folds = child, kind is MappingStartEvent, None, [], None
                 self._marks[id(child)] = marks
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 if not stack:
                     return
-                node, is_map, key, marks = stack.pop()
+                node, is_map, marks, folds = stack.pop()
+                key = None
             else:
                 self._refuse_alias(event)
         self._refuse("E_YAML_EVENTS", f"the file has more than {MAX_EVENTS} keys, values and brackets", event)
 
-    def _key(self, event: Any, node: dict[str, Tree]) -> str:  # noqa: ANN401 - PyYAML's event
+    def _key(
+        self,
+        event: Any,  # noqa: ANN401 - PyYAML's event
+        node: dict[str, Tree],
+        folds: dict[str, str] | None,
+    ) -> tuple[str, dict[str, str] | None]:
+        """The key, and the folded keys of its mapping where one of them is not its own folded form."""
         key: str = event.value
         if key in node:
-            first = _unpacked(self._marks[id(node)][list(node).index(key) * 2])
+            first = _position_of(self._marks[id(node)][list(node).index(key) * 2])
             again = event.start_mark
             where = f"first at {first[0]}:{first[1]}, again at {again.line + 1}:{again.column + 1}"
             self._refuse("E_YAML_DUP_KEY", f"a key is given twice, {where}", event, got=key)
-        folds = self._folds.get(id(node)) if self._folds else None
         if key == "<<" and event.style in {None, ""}:
             self._refuse("E_YAML_MERGE", "merge keys are not allowed", event, fix="write the fields out")
         if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY:
@@ -280,14 +287,14 @@ class _Reader:
         self._check_scalar(event)
         folded = _folded(key)
         if folded == key and folds is None:
-            return key
+            return key, None
         if folds is None:
             # Keys equal to their folded form cannot collide with each other; only now is one there that can.
-            folds = self._folds[id(node)] = {_folded(other): other for other in node}
+            folds = {_folded(other): other for other in node}
         twin = folds.setdefault(folded, key)
         if twin != key:
             self._refuse("E_YAML_KEY_COLLISION", f"the key is too like {twin!a}", event, got=key)
-        return key
+        return key, folds
 
     def _check_scalar(self, event: Any) -> None:  # noqa: ANN401 - PyYAML's event
         if len(event.value) > MAX_SCALAR or len(event.value.encode("utf-8", "surrogatepass")) > MAX_SCALAR:

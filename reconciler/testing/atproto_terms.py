@@ -150,7 +150,7 @@ class AtprotoTerms:
             source = wish.source
             if record is not None and (source is None or source.startswith("record:")):
                 source = record_source(encode(record))
-            found[wish.address] = replace(wish, source=source)
+            found[wish.address] = wish._replace(source=source)
             thing = self._thing(record) or _THINGS.get(wish.address.key)
             if thing is None:
                 continue

@@ -107,12 +107,12 @@ def test_plan_does_not_depend_on_the_order_of_its_input(first: Wish, second: Wis
     def plan_of(declarations: list[Declaration], *, backwards: bool) -> Plan:
         seen = list(store.snapshot(Selection()))
         if backwards:
-            seen = [replace(one, slots=dict(reversed(list(one.slots.items())))) for one in seen]
+            seen = [one._replace(slots=dict(reversed(list(one.slots.items())))) for one in seen]
         found = difference(declarations, seen, inventory(store.history()), shape=SHAPE, everything_ours=False)
         part = store_plan(store.config, SHAPE, found, depth=Depth.MANIFESTS)
         return Plan(stores=(part,), commit="c", policy="p", tool="t")
 
-    turned = [replace(wish, slots=dict(reversed(list(wish.slots.items())))) for wish in wanted]
+    turned = [wish._replace(slots=dict(reversed(list(wish.slots.items())))) for wish in wanted]
     plans = [plan_of(wanted, backwards=False), plan_of(turned, backwards=True)]
     assert canonical(plans[0].to_json(issued=1)) == canonical(plans[1].to_json(issued=1))
 

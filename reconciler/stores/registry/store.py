@@ -204,7 +204,7 @@ class RegistryStore:
         """
         things = _things(self.config.name, self.registry.state(), selection.addresses)
         if selection.depth is Depth.HEADS:
-            return (Observed(address, slots) for address, slots in things)
+            return things
         return self._checked(list(things), selection.depth)
 
     def history(self) -> Iterator[Record]:
@@ -303,20 +303,19 @@ class RegistryStore:
 
     # Observing
 
-    def _checked(self, rows: Sequence[tuple[Address, Slots]], depth: Depth) -> Iterator[Observed]:
-        """The rows, with what is wrong with the objects of manifests."""
-        manifests = [ManifestHash(a.key[-64:]) for a, _ in rows if a.kind == MANIFEST]
+    def _checked(self, things: Sequence[Observed], depth: Depth) -> Iterator[Observed]:
+        """The things, with what is wrong with the objects of manifests."""
+        manifests = sum(one.address.kind == MANIFEST for one in things)
         objects = self.registry.settings.objects
-        kept: set[ManifestHash] = set()
-        if depth is not Depth.DEEP and len(manifests) > _LISTED:
+        kept: set[str] = set()
+        if depth is not Depth.DEEP and manifests > _LISTED:
             kept = {stored.hash for stored in objects.list()}
-        for address, slots in rows:
-            problems: tuple[Problem, ...] = ()
-            if address.kind == MANIFEST:
-                manifest = ManifestHash(address.key[-64:])
-                if manifest not in kept:
-                    problems = _object_problems(objects, manifest, depth)
-            yield Observed(address, slots, problems)
+        for one in things:
+            if one.address.kind == MANIFEST and one.address.key[-64:] not in kept:
+                problems = _object_problems(objects, ManifestHash(one.address.key[-64:]), depth)
+                yield one._replace(problems=problems)
+            else:
+                yield one
 
     # Writing
 
@@ -421,20 +420,19 @@ def _changes(steps: Sequence[Step]) -> list[Change]:
 
 def _things(
     store: str, state: RegistryState, wanted: frozenset[Address] | None
-) -> Iterator[tuple[Address, Slots]]:
-    """The rows as addresses (those that are wanted) and slots, sorted by address: links, manifests, tags."""
-    users: dict[str, list[str]] = {}
+) -> Iterator[Observed]:
+    """What the rows say of the addresses that are wanted, sorted by address: links, manifests, tags."""
+    users: dict[tuple[str, str, str], list[str]] = {}
     tags: list[tuple[str, Slots]] = []
     for namespace, short, version, manifest, yanked in state.tags:
-        name = f"{namespace}/{short}"
-        key, digest = f"{name}@{version}", f"sha256:{manifest}"
+        key, digest = f"{namespace}/{short}@{version}", f"sha256:{manifest}"
         tags.append((key, {NAMED: digest, YANKED: YANKED} if yanked else {NAMED: digest}))
         if version != LATEST:
-            users.setdefault(f"{name}@{digest}", []).append(key)
+            users.setdefault((namespace, short, manifest), []).append(key)
     links: list[tuple[str, Slots]] = []
     for namespace, short, manifest in state.links:
         key = f"{namespace}/{short}@sha256:{manifest}"
-        names = users.get(key)
+        names = users.get((namespace, short, manifest))
         links.append((key, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}))
     manifests = [(digest, {CONTENT: digest}) for digest in (f"sha256:{m.hash}" for m in state.manifests)]
     for kind, things in ((LINK, links), (MANIFEST, manifests), (TAG, tags)):
@@ -442,7 +440,7 @@ def _things(
         for key, slots in things:
             address = Address(store, kind, key)
             if wanted is None or address in wanted:
-                yield address, slots
+                yield Observed(address, slots)
 
 
 def _object_problems(objects: Objects, manifest: ManifestHash, depth: Depth) -> tuple[Problem, ...]:

@@ -127,16 +127,16 @@ def test_record_that_its_lexicon_does_not_know(world: World, changed: dict[str, 
 def test_record_that_is_not_at_hand_or_not_the_planned_one(world: World) -> None:
     good = wish(world, "entry", ONE.entry, entry(world))
     other = wish(world, "entry", ONE.entry, entry(world, description="another"))
-    assert refusal(world, steps_for(world, replace(good, source=other.source))).code == "E_RECORD_CONTENT"
+    assert refusal(world, steps_for(world, good._replace(source=other.source))).code == "E_RECORD_CONTENT"
     for source in ("builds/1.tar", "record:bafy:1", None):
-        assert refusal(world, steps_for(world, replace(good, source=source))).code == "E_SOURCE_MISSING"
+        assert refusal(world, steps_for(world, good._replace(source=source))).code == "E_SOURCE_MISSING"
 
 
 def test_bytes_that_are_no_record(world: World) -> None:
     for content in (b"\xff", encode([1])):
         world.contents[cid_of(content)] = content
         steps = steps_for(
-            world, replace(wish(world, "entry", ONE.entry, entry(world)), source=record_source(content))
+            world, wish(world, "entry", ONE.entry, entry(world))._replace(source=record_source(content))
         )
         assert refusal(world, steps).code == "E_RECORD_CONTENT"
 
@@ -171,7 +171,7 @@ def test_step_that_names_a_slot_twice(world: World) -> None:
 
 def test_slot_that_does_not_follow_from_the_record(world: World) -> None:
     good = wish(world, "entry", ONE.entry, entry(world))
-    error = refusal(world, steps_for(world, replace(good, slots={**good.slots, "name": "another"})))
+    error = refusal(world, steps_for(world, good._replace(slots={**good.slots, "name": "another"})))
     assert error.code == "E_RECORD_CONTENT"
 
 

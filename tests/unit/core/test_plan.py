@@ -121,7 +121,7 @@ def test_intent_does_not_cover_commit_tool_and_findings(over: dict[str, Any]) ->
 
 
 def test_intent_does_not_cover_places() -> None:
-    moved = [replace(w, place=Place("elsewhere.yaml", 99, 9)) for w in WISHES]
+    moved = [w._replace(place=Place("elsewhere.yaml", 99, 9)) for w in WISHES]
     assert plan_of(moved).intent == plan_of().intent
 
 
