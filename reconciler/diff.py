@@ -163,6 +163,11 @@ def _undeclared(result: Difference, sight: Observed, shape: Shape) -> None:
         result.observed[sight.address] = sight.slots
 
 
+def _stands(wanted: Slots, live: Slots) -> bool:
+    """Whether exactly the slots that are wanted are there; an empty value is the wish for an absent slot."""
+    return live == wanted or live == {slot: value for slot, value in wanted.items() if value}
+
+
 def _no_longer_used(result: Difference, used: Iterable[Observed], shape: Shape) -> None:
     """Let go of undeclared things whose last user leaves them with these very changes."""
     leaving = {(change.address, change.slot) for change in result.changes if change.before is not None}
@@ -190,8 +195,7 @@ def _declared(
     shape: Shape,
 ) -> None:
     address, ours = wish.address, recorded.get(wish.address, NOTHING)
-    # Nearly every address of nearly every plan; an empty value is the wish for an absent slot.
-    if live == ours and live == {slot: value for slot, value in wish.slots.items() if value}:
+    if live == ours and _stands(wish.slots, live):  # nearly every address of nearly every plan
         result.unchanged += 1
         return
     wanted = managed(wish, ours, shape)

@@ -350,9 +350,7 @@ def _check_latest(
     """Compare an assertion with the rule over what is declared."""
     highest = settings.get(LATEST, "stable") == "highest"
     eligible = [
-        version
-        for version, pin in versions
-        if not pin.yanked and (highest or not version.prerelease)
+        version for version, pin in versions if not pin.yanked and (highest or not version.prerelease)
     ]
     derived = max(eligible, key=lambda version: version.precedence).text if eligible else NONE
     if derived != assertion.version:

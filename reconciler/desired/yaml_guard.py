@@ -48,6 +48,8 @@ Tree = Any
 _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used. PyYAML has the first one where it was built with libyaml."""
 
+_SURELY_SHORT = MAX_SCALAR // 4
+"""A text of so many characters fits into the limit, whatever they are."""
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _PLAIN_KEY = re.compile(r"[a-z0-9._/+-]{1,256}", re.ASCII)
 """Keys of these characters are their own folded form, and nothing about them needs another look."""
@@ -59,8 +61,8 @@ _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 class Document:
     """A document and where its parts stand.
 
-    `marks` holds, by the identity of a container, the parser's marks of its items: one for each item of a list,
-    two (key and value) for each entry of a mapping.
+    `marks` holds, by the identity of a container, the parser's marks of its items: one for each item of a
+    list, two (key and value) for each entry of a mapping.
     """
 
     path: str
@@ -212,7 +214,7 @@ class _Reader:
             )
         return Document(self._path, root, self._marks)
 
-    def _build(self, get_event: Callable[[], Any], root: Any) -> None:  # noqa: ANN401, PLR0912 - the hot loop, kept flat
+    def _build(self, get_event: Callable[[], Any], root: Any) -> None:  # noqa: ANN401, PLR0912, PLR0915 - the hot loop, kept flat
         """Fill the root container from the events up to its end."""
         node: Any = root
         is_map = isinstance(root, dict)
@@ -221,7 +223,7 @@ class _Reader:
         self._marks[id(root)] = marks
         folds: dict[str, str] | None = None  # the folded keys of this mapping, once one differs from its own
         stack: list[tuple[Any, bool, list[Any], dict[str, str] | None]] = []
-        plain_key = _PLAIN_KEY.fullmatch
+        plain_key, escapes = _PLAIN_KEY.fullmatch, self._escapes
         event: Any = None
         for event in islice(iter(get_event, None), MAX_EVENTS):
             kind = event.__class__
@@ -240,7 +242,7 @@ class _Reader:
                     continue
                 if text in _NULLS and event.style in {None, ""}:
                     value = None
-                elif len(text) > MAX_SCALAR // 4 or (self._escapes and event.style == '"'):
+                elif len(text) > _SURELY_SHORT or (escapes and event.style == '"'):
                     self._check_scalar(event)
                 if is_map:
                     node[key] = value

@@ -10,7 +10,6 @@ Entries are large enough that each needs a request of its own: a run over one th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from reconciler.model import Address, Change, Declaration, Slots, Step, StoreConfig, Value

@@ -9,10 +9,11 @@ Versions come highest first, by SemVer precedence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Self
+from functools import partial
+from typing import Final, Self, TypeVar
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt, Unavailable
@@ -45,6 +46,7 @@ from reconciler.stores.registry.values import (
 )
 
 _NOWHERE: Final = "nothing"
+_Named = TypeVar("_Named", ManifestState, LinkState, TagState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,11 +293,7 @@ class Lookup:
             manifests = session.rows(sql.HASHES)
             links = session.rows(sql.ALL_LINKS)
             tags = session.rows(sql.ALL_TAGS)
-        return RegistryState(
-            tuple(map(ManifestState._make, manifests)),
-            tuple(map(LinkState._make, links)),
-            tuple(map(TagState._make, tags)),
-        )
+        return RegistryState(_each(ManifestState, manifests), _each(LinkState, links), _each(TagState, tags))
 
     def history(self) -> Iterator[Record]:
         """The ledger, oldest first, its chain checked.
@@ -340,6 +338,11 @@ class Lookup:
         with self._reading() as session:
             rows = session.rows(sql.FORGOTTEN, (session.now() - grace,))
         return tuple(ManifestHash(row[0]) for row in rows)
+
+
+def _each(kind: type[_Named], rows: Iterable[Row]) -> tuple[_Named, ...]:
+    """Very many rows as named tuples, without a Python call for each."""
+    return tuple(map(partial(tuple.__new__, kind), rows))
 
 
 def _tag(row: Row) -> Tag:

@@ -16,9 +16,11 @@ commit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -60,7 +62,7 @@ from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.s3_access import access_of
 from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
-from reconciler.stores.registry.values import BreakGlass, LatestRule, RegistryState
+from reconciler.stores.registry.values import BreakGlass, LatestRule, ManifestState, RegistryState, TagState
 
 __all__ = ["INTEGRITY", "SHAPE", "RegistryStore", "open_database", "open_store", "scratch"]
 
@@ -202,10 +204,7 @@ class RegistryStore:
         Raises:
             Unavailable: the database or the objects cannot be read.
         """
-        things = _things(self.config.name, self.registry.state(), selection.addresses)
-        if selection.depth is Depth.HEADS:
-            return things
-        return self._checked(list(things), selection.depth)
+        return self._observed(self.registry.state(), selection)
 
     def history(self) -> Iterator[Record]:
         """The ledger, oldest first, its chain checked.
@@ -303,19 +302,25 @@ class RegistryStore:
 
     # Observing
 
-    def _checked(self, things: Sequence[Observed], depth: Depth) -> Iterator[Observed]:
-        """The things, with what is wrong with the objects of manifests."""
-        manifests = sum(one.address.kind == MANIFEST for one in things)
-        objects = self.registry.settings.objects
-        kept: set[str] = set()
-        if depth is not Depth.DEEP and manifests > _LISTED:
-            kept = {stored.hash for stored in objects.list()}
-        for one in things:
-            if one.address.kind == MANIFEST and one.address.key[-64:] not in kept:
-                problems = _object_problems(objects, ManifestHash(one.address.key[-64:]), depth)
-                yield one._replace(problems=problems)
-            else:
-                yield one
+    def _observed(self, state: RegistryState, selection: Selection) -> Iterator[Observed]:
+        """The things of one reading, with what is wrong with the objects of manifests."""
+        objects, depth = self.registry.settings.objects, selection.depth
+        kept = self._listed(state, selection)
+        for address, slots in _things(self.config.name, state, selection.addresses):
+            problems: tuple[Problem, ...] = ()
+            if address.kind == MANIFEST and depth is not Depth.HEADS and address.key[-64:] not in kept:
+                problems = _object_problems(objects, ManifestHash(address.key[-64:]), depth)
+            yield Observed(address, slots, problems)
+
+    def _listed(self, state: RegistryState, selection: Selection) -> AbstractSet[str]:
+        """The objects that are there, where so many are asked for that one listing costs less."""
+        name, wanted = self.config.name, selection.addresses
+        if selection.depth is not Depth.MANIFESTS:
+            return frozenset()
+        asked = (one for one in state.manifests if wanted is None or _manifest(name, one) in wanted)
+        if next(islice(asked, _LISTED, None), None) is None:
+            return frozenset()
+        return {stored.hash for stored in self.registry.settings.objects.list()}
 
     # Writing
 
@@ -420,27 +425,37 @@ def _changes(steps: Sequence[Step]) -> list[Change]:
 
 def _things(
     store: str, state: RegistryState, wanted: frozenset[Address] | None
-) -> Iterator[Observed]:
-    """What the rows say of the addresses that are wanted, sorted by address: links, manifests, tags."""
-    users: dict[tuple[str, str, str], list[str]] = {}
-    tags: list[tuple[str, Slots]] = []
-    for namespace, short, version, manifest, yanked in state.tags:
-        key, digest = f"{namespace}/{short}@{version}", f"sha256:{manifest}"
-        tags.append((key, {NAMED: digest, YANKED: YANKED} if yanked else {NAMED: digest}))
+) -> Iterator[tuple[Address, Slots]]:
+    """What the rows say of the addresses that are wanted, sorted by address: links, manifests, tags.
+
+    A slot is made when it is asked for: there may be very many, and each is looked at once.
+    """
+    users: dict[tuple[str, str, ManifestHash], list[str]] = {}
+    tags: list[tuple[str, TagState]] = []
+    for tag in state.tags:
+        namespace, name, version, manifest, _ = tag
+        key = f"{namespace}/{name}@{version}"
+        tags.append((key, tag))
         if version != LATEST:
-            users.setdefault((namespace, short, manifest), []).append(key)
-    links: list[tuple[str, Slots]] = []
-    for namespace, short, manifest in state.links:
-        key = f"{namespace}/{short}@sha256:{manifest}"
-        names = users.get((namespace, short, manifest))
-        links.append((key, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}))
-    manifests = [(digest, {CONTENT: digest}) for digest in (f"sha256:{m.hash}" for m in state.manifests)]
-    for kind, things in ((LINK, links), (MANIFEST, manifests), (TAG, tags)):
-        things.sort(key=itemgetter(0))
-        for key, slots in things:
-            address = Address(store, kind, key)
-            if wanted is None or address in wanted:
-                yield Observed(address, slots)
+            users.setdefault((namespace, name, manifest), []).append(key)
+    links = [(f"{link.namespace}/{link.name}@{digest_of(link.hash)}", link) for link in state.links]
+    for key, link in sorted(links, key=itemgetter(0)):
+        address = Address(store, LINK, key)
+        if wanted is None or address in wanted:
+            names = users.get(link)
+            yield address, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}
+    for one in sorted(state.manifests):
+        address = _manifest(store, one)
+        if wanted is None or address in wanted:
+            yield address, {CONTENT: address.key}
+    for key, (_, _, _, named, yanked) in sorted(tags, key=itemgetter(0)):
+        address = Address(store, TAG, key)
+        if wanted is None or address in wanted:
+            yield address, {NAMED: digest_of(named), YANKED: YANKED} if yanked else {NAMED: digest_of(named)}
+
+
+def _manifest(store: str, manifest: ManifestState) -> Address:
+    return Address(store, MANIFEST, digest_of(manifest.hash))
 
 
 def _object_problems(objects: Objects, manifest: ManifestHash, depth: Depth) -> tuple[Problem, ...]:
