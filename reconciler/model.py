@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -395,7 +396,7 @@ class Depth(StrEnum):
 class Selection:
     """What a snapshot is asked for: these addresses, or everything that the store holds."""
 
-    addresses: frozenset[Address] | None = None
+    addresses: AbstractSet[Address] | None = None
     depth: Depth = Depth.MANIFESTS
 
 

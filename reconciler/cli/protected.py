@@ -217,14 +217,17 @@ def _guards_at(tree: Tree, args: Namespace) -> BaseGuards:
 
 
 def _judged(governance: Mapping[str, bytes]) -> None:
-    from reconciler.stores.serving.gates import thresholds_from  # noqa: PLC0415 - the JSON library
+    if governance:
+        from reconciler.stores.serving.gates import thresholds_from  # noqa: PLC0415 - only such files need it
 
-    thresholds_from(governance)
-    _governance(governance)
+        thresholds_from(governance)
+        _governance(governance)
 
 
 def _governance(files: Mapping[str, bytes]) -> Governance:
-    from reconciler.stores.serving.governance import governance_of  # noqa: PLC0415 - the JSON library
+    if not files:
+        return Governance()
+    from reconciler.stores.serving.governance import governance_of  # noqa: PLC0415 - as above
 
     return governance_of(files)
 

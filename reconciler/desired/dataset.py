@@ -111,6 +111,9 @@ def _versions(document: Document, draft: Draft, store: str, dataset: str) -> Ite
         place = Place(document.path, line, column)
         version = _judge_version(text, place, draft)
         digest, file = _named(entry["manifest"], document, draft, ("versions", text, "manifest"))
+        if len(entry) == 1:  # nearly every version of a large dataset is its manifest alone
+            yield Pin(store, dataset, text, place, digest, file, version)
+            continue
         if "meta" in entry:
             draft.describe(str(place), entry["meta"])
         withdrawn, shielded = bool(truth(entry.get(YANKED))), truth(entry.get(PROTECTED))

@@ -15,6 +15,7 @@ commit.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -424,20 +425,20 @@ def _changes(steps: Sequence[Step]) -> list[Change]:
 
 
 def _things(
-    store: str, state: RegistryState, wanted: frozenset[Address] | None
+    store: str, state: RegistryState, wanted: AbstractSet[Address] | None
 ) -> Iterator[tuple[Address, Slots]]:
     """What the rows say of the addresses that are wanted, sorted by address: links, manifests, tags.
 
     A slot is made when it is asked for: there may be very many, and each is looked at once.
     """
-    users: dict[tuple[str, str, ManifestHash], list[str]] = {}
+    users: dict[tuple[str, str, ManifestHash], list[str]] = defaultdict(list)
     tags: list[tuple[str, TagState]] = []
     for tag in state.tags:
         namespace, name, version, manifest, _ = tag
         key = f"{namespace}/{name}@{version}"
         tags.append((key, tag))
         if version != LATEST:
-            users.setdefault((namespace, name, manifest), []).append(key)
+            users[namespace, name, manifest].append(key)
     links = [(f"{link.namespace}/{link.name}@{digest_of(link.hash)}", link) for link in state.links]
     for key, link in sorted(links, key=itemgetter(0)):
         address = Address(store, LINK, key)
