@@ -12,7 +12,9 @@ kept, so that the cost in memory follows the change and not the catalog.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from reconciler.governance import Holder
 from reconciler.ledger import Inventory
@@ -73,6 +75,18 @@ def joined(
     while sight is not None:
         yield sight.address, None, sight
         sight = next(sights, None)
+
+
+def compared(
+    store: str, declarations: Iterable[Declaration], inventory: Inventory, shape: Shape
+) -> AbstractSet[Address]:
+    """The addresses of a store that a difference is about: declared, ours, or always observed."""
+    ours = inventory.recorded
+    declared = map(attrgetter("address"), declarations)
+    always = (Address(store, kind, key) for kind, key in shape.always)
+    others = [address for address in (*declared, *always) if address not in ours]
+    # Nearly all that is declared is ours: another set of very many addresses is seldom needed.
+    return frozenset(ours).union(others) if others else ours.keys()
 
 
 def difference(

@@ -12,11 +12,9 @@ import os
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,11 +23,11 @@ from reconciler.cli.files import Standing, standing
 from reconciler.cli.pinned import listed
 from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import surveyed
-from reconciler.diff import Difference, difference
+from reconciler.diff import Difference, compared, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.governance import Base, Chosen, InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
-from reconciler.model import Address, Declaration, Depth, Desired, Selection, StoreConfig
+from reconciler.model import Address, Depth, Desired, Selection, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, StoreFacts, judge, policy_digest
 from reconciler.policy.account import points_headroom
@@ -301,7 +299,7 @@ class Workspace:
         name = one.config.name
         wishes = self.desired.of_store(name)
         everything = name in self.desired.authoritative
-        addresses = None if everything else self._looked_at(one, wishes)
+        addresses = None if everything else compared(name, wishes, one.inventory, one.shape)
         seen = one.store.snapshot(Selection(addresses=addresses, depth=depth))
         return difference(
             wishes,
@@ -311,17 +309,6 @@ class Workspace:
             everything_ours=everything,
             holder=holder(self.protected.guards, self.now),
         )
-
-    @staticmethod
-    def _looked_at(one: Opened, wishes: Iterable[Declaration]) -> AbstractSet[Address]:
-        """What is declared, what is ours, and what is always looked at."""
-        recorded = one.inventory.recorded
-        always = (Address(one.config.name, kind, key) for kind, key in one.shape.always)
-        others = [
-            address for address in (*map(attrgetter("address"), wishes), *always) if address not in recorded
-        ]
-        # Nearly all that is declared is ours already: another set of very many addresses is seldom needed.
-        return frozenset(recorded).union(others) if others else recorded.keys()
 
     def _above(self, name: str) -> Store:
         """The store that another one's `promotesFrom` names, to read."""

@@ -214,7 +214,7 @@ class _Reader:
             )
         return Document(self._path, root, self._marks)
 
-    def _build(self, get_event: Callable[[], Any], root: Any) -> None:  # noqa: ANN401, PLR0912, PLR0915 - the hot loop, kept flat
+    def _build(self, get_event: Callable[[], Any], root: Any) -> None:  # noqa: ANN401, PLR0912 - the hot loop, kept flat
         """Fill the root container from the events up to its end."""
         node: Any = root
         is_map = isinstance(root, dict)
@@ -234,8 +234,7 @@ class _Reader:
                 text: str = event.value
                 value: str | None = text
                 if is_map and key is None:
-                    plain = folds is None and text not in node and plain_key(text)
-                    if plain:
+                    if folds is None and text not in node and plain_key(text):
                         key = text
                     else:
                         key, folds = self._key(event, node, folds)
