@@ -232,17 +232,14 @@ class _Reader:
                     self._check_node(event)
                 marks.append(event.start_mark)
                 text: str = event.value
-                value: str | None = text
                 if is_map and key is None:
                     if folds is None and text not in node and plain_key(text):
                         key = text
                     else:
                         key, folds = self._key(event, node, folds)
                     continue
-                if text in _NULLS and event.style in {None, ""}:
-                    value = None
-                elif len(text) > _SURELY_SHORT or (escapes and event.style == '"'):
-                    self._check_scalar(event)
+                plain = text not in _NULLS and len(text) <= _SURELY_SHORT and not escapes
+                value = text if plain else self._value(event)
                 if is_map:
                     node[key] = value
                     key = None
@@ -267,6 +264,14 @@ class _Reader:
             else:
                 self._refuse_alias(event)
         self._refuse("E_YAML_EVENTS", f"the file has more than {MAX_EVENTS} keys, values and brackets", event)
+
+    def _value(self, event: Any) -> str | None:  # noqa: ANN401 - PyYAML's event
+        """What a scalar says; nothing where it is one of YAML's words for that."""
+        if event.value in _NULLS and event.style in {None, ""}:
+            return None
+        self._check_scalar(event)
+        text: str = event.value
+        return text
 
     def _key(
         self,
