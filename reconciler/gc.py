@@ -1,20 +1,23 @@
 """Garbage collection, as values: what a store holds, what keeps it, and the plan to remove the rest.
 
 A thing is a candidate only if nothing at all keeps it: no use in the store, no wish in git, no pin, no
-retention, an age beyond the grace period in the store's own time, and bytes that can be judged. Every
-root that cannot be read stops the collection (`E_GC_ROOTS`): what is not known to be garbage is kept.
+protection or hold, no retention, an age beyond the grace period in the store's own time, and bytes that can
+be judged. Every root that cannot be read stops the collection (`E_GC_ROOTS`): what is not known to be
+garbage is kept.
 
 `judge` is pure and is asked twice: for the plan, and again under the store's lock, with what stands there
 then. What was planned is an upper bound: a collection only ever removes less.
 
-The digest of a plan covers the store and the candidates with their content; it is what a reviewer approves.
+The digest of a plan covers the store, the policy and the candidates with their content; it is what a
+reviewer approves.
 Nothing here reads a clock, a file or a store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
@@ -89,13 +92,27 @@ class Retention:
     reviewed: bool = False
 
 
+def _unshielded(_address: Address) -> None:
+    """Nothing forbids it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What keeps content besides the store itself: wishes in git, pins, retention."""
+    """What keeps content besides the store itself.
+
+    Attributes:
+        declared: keys and digests that git wishes.
+        pinned: ids and digests that are pinned.
+        retention: what the freeze policy keeps.
+        shields: keys and digests of what may not be taken away, and why.
+        shield: says why an address may not be taken away, if so.
+    """
 
     declared: frozenset[str]
     pinned: frozenset[str]
     retention: Retention = Retention()
+    shields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    shield: Callable[[Address], str | None] = _unshielded
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +142,9 @@ def _reasons(content: Content, roots: Roots, retained: frozenset[Address], now: 
         yield "declared in git"
     if names & roots.pinned:
         yield "pinned"
+    shielded = roots.shield(content.address)
+    named = () if shielded is None else (shielded,)
+    yield from sorted({*named, *(roots.shields[name] for name in names & roots.shields.keys())})
     if content.address in retained:
         yield "kept by the freeze policy's retention"
     if now - content.changed_at < GRACE:
@@ -151,6 +171,7 @@ class GcPlan:
     store: str
     identity: str
     commit: str
+    policy: str
     verdicts: tuple[Verdict, ...]
     expired: tuple[str, ...]
 
@@ -166,8 +187,8 @@ class GcPlan:
 
     @property
     def digest(self) -> str:
-        """What a reviewer approves: the store and the candidates with their content."""
-        return _digest(self.identity, _named(self.candidates))
+        """What a reviewer approves: the store, the policy, and the candidates with their content."""
+        return _digest(self.identity, self.policy, _named(self.candidates))
 
     def again(self, roots: Roots) -> Judge:
         """What the store may remove under its lock: planned, unchanged, and still kept by nothing."""
@@ -191,6 +212,7 @@ class GcPlan:
             "commit": self.commit,
             "store": self.store,
             "identity": self.identity,
+            "policy": self.policy,
             "grace": GRACE,
             "summary": {
                 "candidates": len(self.candidates),
@@ -211,13 +233,26 @@ def _named(contents: Iterable[Content]) -> list[dict[str, str]]:
     return [{"address": str(one.address), "digest": str(one.digest)} for one in contents]
 
 
-def _digest(identity: str, named: Sequence[Mapping[str, str]]) -> str:
-    members = {"schema": SCHEMA, "identity": identity, "grace": GRACE, "candidates": named}
+def _digest(identity: str, policy: str, named: Sequence[Mapping[str, str]]) -> str:
+    members = {
+        "schema": SCHEMA,
+        "identity": identity,
+        "policy": policy,
+        "grace": GRACE,
+        "candidates": named,
+    }
     return sha256_digest(canonical(members))
 
 
-def read_plan(data: bytes, where: str) -> str:
-    """The digest of a saved plan, if the plan is the one that the digest was made of.
+class SavedGcPlan(NamedTuple):
+    """What a saved plan says of what was reviewed."""
+
+    digest: str
+    policy: str
+
+
+def read_plan(data: bytes, where: str) -> SavedGcPlan:
+    """A saved plan, if it is the one that its digest was made of.
 
     Raises:
         InvalidInput: E_SCHEMA_VERSION or E_PLAN_SHAPE, it is no plan.
@@ -228,7 +263,7 @@ def read_plan(data: bytes, where: str) -> str:
         raise InvalidInput.of("E_SCHEMA_VERSION", f"not a plan of {SCHEMA}", path=where, fix="plan again")
     try:
         named = [{key: str(one[key]) for key in ("address", "digest")} for one in document["candidates"]]
-        digest = _digest(str(document["identity"]), named)
+        digest = _digest(str(document["identity"]), str(document["policy"]), named)
     except (KeyError, TypeError) as error:
         raise InvalidInput.of(
             "E_PLAN_SHAPE", "a member is missing or of the wrong kind", path=where, fix="plan again"
@@ -237,7 +272,7 @@ def read_plan(data: bytes, where: str) -> str:
         raise Corrupt.of(
             "E_PLAN_MISMATCH", "the plan file was edited after it was made", path=where, fix="plan again"
         )
-    return digest
+    return SavedGcPlan(digest, str(document["policy"]))
 
 
 # Roots.

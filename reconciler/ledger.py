@@ -357,6 +357,29 @@ def ledger_state(records: Iterable[Record]) -> Mapping[Address, Slots]:
     return state
 
 
+def protects(intent: bytes) -> bool:
+    """Whether an intent that is known to be whole begins or ends a protection."""
+    return bool(_intent.decode(intent).protection)
+
+
+def protected_by(intents: Iterable[tuple[int, bytes]], *, where: str) -> frozenset[Address]:
+    """What is protected after some records, by their numbers and intents alone; see `Inventory`.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN, one cannot be read.
+    """
+    protected: dict[Address, bool] = {}
+    for seq, intent in intents:
+        try:
+            head = _intent.decode(intent)
+            said = {_address(address): on for address, on in head.protection}
+        except _UNREADABLE as error:
+            raise _broken(seq, "cannot be read", where) from error
+        if head.by == "git":
+            protected.update(said)
+    return frozenset(address for address, on in protected.items() if on)
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """What is ours in one store: address → the slots that the last apply from git left there.

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.canonical import sha256_digest
+from reconciler.cli.byhand_policy import Target
 from reconciler.cli.console import Console
 from reconciler.cli.files import Standing, standing
 from reconciler.cli.options import add_desired, add_output, seconds
+from reconciler.cli.protected import check_writing
 from reconciler.cli.roots import opened_root
 from reconciler.cli.workspace import Opened, Workspace, refreshed
 from reconciler.errors import (
@@ -144,13 +146,27 @@ def add_write(parser: argparse.ArgumentParser) -> None:
 class Hand:
     """One store opened for an operation by hand.
 
-    `base` is where relative locations start; `desired` is None without a repository.
+    `base` is where relative locations start; `workspace` is None without a repository.
     """
 
     opened: Opened
     base: Path
-    governance: Mapping[str, bytes]
-    desired: Desired | None
+    workspace: Workspace | None
+
+    @property
+    def desired(self) -> Desired | None:
+        """What git wants; None without a repository."""
+        return None if self.workspace is None else self.workspace.desired
+
+    @property
+    def governance(self) -> Mapping[str, bytes]:
+        """The governance files that hold; none without a repository."""
+        return {} if self.workspace is None else self.workspace.desired.governance
+
+    @property
+    def target(self) -> Target:
+        """Where it writes."""
+        return Target(self.opened.config, self.opened.shape, self.opened.inventory)
 
     @property
     def name(self) -> str:
@@ -191,6 +207,7 @@ def open_by_hand(args: argparse.Namespace, console: Console) -> Iterator[Hand]:
 
     Raises:
         InvalidInput: the repository or the store is not declared as it must be.
+        Stale: E_POLICY_STALE, and the operation writes.
         Unavailable: E_STORE_MISSING, the directory given with --store-root is not there.
     """
     if args.store_root is None:
@@ -200,9 +217,8 @@ def open_by_hand(args: argparse.Namespace, console: Console) -> Iterator[Hand]:
                 raise InvalidInput.of(
                     "E_STORE_KIND", "this operation needs a serving store", path="--store", got=config.kind
                 )
-            yield Hand(
-                workspace.opened(config), workspace.root, workspace.desired.governance, workspace.desired
-            )
+            check_writing(args, workspace.root, workspace.protected)
+            yield Hand(workspace.opened(config), workspace.root, workspace)
         return
     kind = adapter(SERVING)
     config = StoreConfig(
@@ -217,7 +233,7 @@ def open_by_hand(args: argparse.Namespace, console: Console) -> Iterator[Hand]:
     surroundings = Surroundings(root=Path.cwd(), lock_timeout=args.lock_timeout, progress=console.note)
     store = kind.open_store(config, surroundings)
     try:
-        yield Hand(refreshed(store, kind.SHAPE), Path.cwd(), {}, None)
+        yield Hand(refreshed(store, kind.SHAPE), Path.cwd(), None)
     finally:
         store.close()
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.cli.byhand import Hand, dataset_of
+from reconciler.cli.byhand_policy import refuse_denied
 from reconciler.cli.console import Console
 from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import (
     Conflict,
     Corrupt,
-    Denied,
     InvalidInput,
     OutcomeUnknown,
     PartlyApplied,
@@ -42,8 +42,6 @@ from reconciler.model import (
     Step,
     StepResult,
 )
-from reconciler.plan import by_address
-from reconciler.policy.protection import taken_away
 from reconciler.render.byhand import Written, written_text
 
 _ATTEMPTS = 5
@@ -127,7 +125,8 @@ def carry_out(
         live = hand.observe(wanted, depth)
         intention = decide(live)
         steps = _steps(hand, intention)
-        _refuse_unprotecting(hand, steps, live)
+        seen = {address: one.slots for address, one in live.items()}
+        refuse_denied(hand.workspace, hand.target, steps, seen)
         if args.dry_run:
             return Written(
                 status="dry-run", said=intention.said, steps=steps, results=(), notes=intention.notes
@@ -147,24 +146,6 @@ def carry_out(
             status="done", said=intention.said, steps=steps, results=results, notes=intention.notes
         )
     raise AssertionError  # the last attempt returned or raised
-
-
-def _refuse_unprotecting(hand: Hand, steps: Sequence[Step], live: Mapping[Address, Observed]) -> None:
-    """Refuse to remove what the ledger protects; by hand nobody lifts that.
-
-    Raises:
-        Denied: E_PROTECTED.
-    """
-    protected = hand.opened.inventory.protected
-    changes = by_address(change for step in steps for change in step.changes) if protected else {}
-    for address, of_it in changes.items():
-        if address in protected and taken_away(hand.opened.shape, address, slots_of(live, address), of_it):
-            raise Denied.of(
-                "E_PROTECTED",
-                "the ledger says that it is protected, so it is not removed",
-                path=str(address),
-                fix="declare it with 'protected: false' in git, and apply that first",
-            )
 
 
 def _steps(hand: Hand, intention: Intention) -> tuple[Step, ...]:

@@ -18,6 +18,7 @@ from reconciler.canonical import parse_strict
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.promotions import account
+from reconciler.cli.protected import check_writing
 from reconciler.cli.workspace import Opened, Workspace
 from reconciler.desired.promotion import INDEX, SCHEMA_LIMIT, promoted_name_problem
 from reconciler.errors import InvalidInput
@@ -54,6 +55,7 @@ def open_account(args: argparse.Namespace, console: Console) -> Iterator[OpenAcc
 
     Raises:
         InvalidInput: E_STORE_UNKNOWN or E_STORE_KIND.
+        Stale: E_POLICY_STALE, and the operation writes.
     """
     with Workspace.open(args, console) as workspace:
         config = workspace.selected[0]
@@ -61,6 +63,7 @@ def open_account(args: argparse.Namespace, console: Console) -> Iterator[OpenAcc
             raise InvalidInput.of(
                 "E_STORE_KIND", "this operation needs an account", path="--store", got=config.kind
             )
+        check_writing(args, workspace.root, workspace.protected)
         opened = workspace.by_hand(config)
         yield OpenAccount(workspace, opened, account(opened.store))
 

@@ -108,8 +108,7 @@ def withdraw(args: argparse.Namespace, console: Console) -> Exit:
 def _carry_out(
     console: Console, args: argparse.Namespace, one: OpenAccount, promotion: Promotion, plan: _Decided
 ) -> None:
-    desired = one.workspace.desired
-    hand = Hand(one.opened, one.workspace.root, desired.governance, desired)
+    hand = Hand(one.opened, one.workspace.root, one.workspace)
     written = carry_out(args, console, hand, addresses=plan.addresses, decide=plan.decide)
     subject = {
         "store": one.name,

@@ -2,8 +2,9 @@
 
 `plan` shows what would go and what keeps the rest; `apply` judges everything again under the store's lock
 and removes what is garbage in both. Kept is whatever the catalog, an alias or a link names, what git
-declares, what `ops/inventory` pins, what the freeze policy retains, what is being published, and whatever
-changed less than 7 days ago by the store's own time. A root that is missing or cannot be read stops it.
+declares, what `ops/inventory` pins, what the ledger or the policy protects or an exception holds, what the
+freeze policy retains, what is being published, and whatever changed less than 7 days ago by the store's own
+time. A root that is missing or cannot be read stops it.
 
 A dataset is moved to the store's trash and deleted for good by a later collection, 7 days after.
 
@@ -19,12 +20,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from reconciler.apply import denied
 from reconciler.canonical import canonical
 from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file, replace_file
 from reconciler.cli.options import add_output
 from reconciler.cli.pinned import kept
+from reconciler.cli.protected import check_writing
 from reconciler.cli.workspace import TOOL, Opened, Workspace, refreshed
 from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Stale
 from reconciler.gc import (
@@ -33,6 +36,7 @@ from reconciler.gc import (
     GcPlan,
     Retention,
     Roots,
+    SavedGcPlan,
     declared_in,
     judge,
     read_plan,
@@ -40,6 +44,8 @@ from reconciler.gc import (
 )
 from reconciler.ledger import Run
 from reconciler.model import Outcome
+from reconciler.policy import judge_collection, policy_digest
+from reconciler.policy.by_hand import shield, shielded_in
 from reconciler.stores.port import collector
 
 SCHEMA = "reconciler/gc-apply/v1"
@@ -88,7 +94,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def plan(args: argparse.Namespace, console: Console) -> Exit:
     """Judge everything; nothing is written."""
     with Workspace.open(args, console) as workspace:
-        found = _planned(workspace, workspace.opened(workspace.selected[0]), _roots(workspace))
+        one = workspace.opened(workspace.selected[0])
+        found = _planned(workspace, one, _roots(workspace, one))
     if args.out:
         replace_file(args.out, canonical(found.to_json()))
     _show(console, found)
@@ -98,22 +105,26 @@ def plan(args: argparse.Namespace, console: Console) -> Exit:
 def apply(args: argparse.Namespace, console: Console) -> Exit:
     """Finish what was left open, judge, compare, ask, collect."""
     expected = args.expect
-    if args.plan:
-        expected = read_plan(read_file(args.plan, limit=PLAN_LIMIT), str(args.plan))
+    saved = read_plan(read_file(args.plan, limit=PLAN_LIMIT), str(args.plan)) if args.plan else None
+    if saved:
+        expected = saved.digest
         _check_expected(args.expect, expected)
     with Workspace.open(args, console) as workspace:
+        check_writing(args, workspace.root, workspace.protected)
         one = workspace.opened(workspace.selected[0])
-        roots = _roots(workspace)
         if not args.dry_run:
             one.store.recover()
             one = refreshed(one.store, one.shape)
+        roots = _roots(workspace, one)
         found = _planned(workspace, one, roots)
+        _check_policy(saved, found)
         _check_expected(expected, found.digest)
         if args.dry_run:
             _show(console, found)
             return Exit.DONE
         collected = Collected((), ())
         if not found.empty:
+            _check_open(workspace, one)
             _check_confirmed(args, console, found, roots.retention, reviewed=expected is not None)
             run = _run(args, workspace, found)
             collected = collector(one.store).collect(found.again(roots), run)
@@ -128,9 +139,33 @@ def _planned(workspace: Workspace, one: Opened, roots: Roots) -> GcPlan:
         store=one.config.name,
         identity=one.config.identity,
         commit=workspace.desired.commit,
+        policy=policy_digest(workspace.protected.guards),
         verdicts=judge(holdings, roots),
         expired=holdings.expired,
     )
+
+
+def _check_policy(saved: SavedGcPlan | None, found: GcPlan) -> None:
+    """Refuse a plan that was reviewed under other guards, whatever they would remove."""
+    if saved is not None and saved.policy != found.policy:
+        raise Stale.of(
+            "E_PLAN_STALE",
+            "another policy judges now than the one under which the plan was reviewed",
+            path="PLAN",
+            got=found.policy,
+            fix="plan again and have the new plan reviewed",
+        )
+
+
+def _check_open(workspace: Workspace, one: Opened) -> None:
+    """Refuse to remove anything while a freeze window is closed.
+
+    Raises:
+        Denied: E_FREEZE.
+    """
+    refusal = denied(judge_collection(workspace.protected.guards, one.config.name, workspace.now))
+    if refusal:
+        raise refusal
 
 
 def _check_expected(expected: str | None, found: str) -> None:
@@ -187,8 +222,10 @@ def _run(args: argparse.Namespace, workspace: Workspace, found: GcPlan) -> Run:
 # Roots.
 
 
-def _roots(workspace: Workspace) -> Roots:
-    """What keeps content besides the store: the commit's wishes and pins, the base's freeze policy.
+def _roots(workspace: Workspace, one: Opened) -> Roots:
+    """What keeps content besides the store.
+
+    The commit's wishes and pins, the base's freeze policy, and what ledger, policy or exceptions protect.
 
     Raises:
         LimitExceeded: E_GC_ROOTS, a file is missing or is not of its form.
@@ -204,7 +241,14 @@ def _roots(workspace: Workspace) -> Roots:
             raise unusable(FREEZE, "the file is missing")
         said = workspace.protected.guards.governance
         retention = Retention(said.release_lines, said.line_versions, said.reviewed_deletion)
-    return Roots(declared=declared_in(workspace.desired), pinned=pinned, retention=retention)
+    why = shield(workspace.protected.guards, one.inventory, workspace.now)
+    return Roots(
+        declared=declared_in(workspace.desired),
+        pinned=pinned,
+        retention=retention,
+        shields=shielded_in(one.inventory, why),
+        shield=why,
+    )
 
 
 # Answers.

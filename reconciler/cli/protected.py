@@ -164,8 +164,18 @@ def check_current(args: Namespace, root: Path, protected: Protected) -> None:
             f"the protected branch {protected.base.branch} holds other policy by now",
             path=changed[0],
             got=", ".join(changed),
-            fix="merge the protected branch, and plan again",
+            fix="merge the protected branch (or name it with --ref), and plan again",
         )
+
+
+def check_writing(args: Namespace, root: Path, protected: Protected) -> None:
+    """The same for an operation by hand or a collection, unless it is one that writes nothing.
+
+    Raises:
+        Stale: E_POLICY_STALE.
+    """
+    if "dry_run" in args and not args.dry_run:  # what only reads has no dry run
+        check_current(args, root, protected)
 
 
 def _base(args: Namespace, root: Path, tree: Tree) -> Base:

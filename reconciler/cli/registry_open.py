@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from reconciler.cli.console import Console
+from reconciler.cli.protected import check_writing
 from reconciler.cli.workspace import Workspace
 from reconciler.errors import InvalidInput
 from reconciler.model import StoreConfig
 from reconciler.reference import GLOBAL_NAMESPACE, DatasetName, parse_hash
-from reconciler.stores.port import Surroundings
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import Expected, ExpectedTag
 
@@ -24,10 +24,10 @@ REGISTRY = "registry"
 
 
 class Located(NamedTuple):
-    """Where a registry is, and what it may know of the world."""
+    """Where a registry is, and the repository that declares it."""
 
     config: StoreConfig
-    surroundings: Surroundings
+    workspace: Workspace
 
 
 @contextmanager
@@ -36,6 +36,7 @@ def located(args: argparse.Namespace, console: Console) -> Iterator[Located]:
 
     Raises:
         InvalidInput: E_STORE_UNKNOWN or E_STORE_KIND.
+        Stale: E_POLICY_STALE, and the operation writes.
     """
     with Workspace.open(args, console) as workspace:
         config = workspace.selected[0]
@@ -43,23 +44,32 @@ def located(args: argparse.Namespace, console: Console) -> Iterator[Located]:
             raise InvalidInput.of(
                 "E_STORE_KIND", "this operation needs a registry", path="--store", got=config.kind
             )
-        yield Located(config, workspace.surroundings)
+        check_writing(args, workspace.root, workspace.protected)
+        yield Located(config, workspace)
+
+
+class OpenRegistry(NamedTuple):
+    """A registry that is open, and the repository that declares it."""
+
+    registry: Registry
+    workspace: Workspace
 
 
 @contextmanager
-def opened(args: argparse.Namespace, console: Console) -> Iterator[Registry]:
+def opened(args: argparse.Namespace, console: Console) -> Iterator[OpenRegistry]:
     """The registry that the arguments name.
 
     Raises:
         InvalidInput: E_STORE_UNKNOWN or E_STORE_KIND.
+        Stale: E_POLICY_STALE, and the operation writes.
         Unavailable: it cannot be used.
     """
     from reconciler.stores.registry.store import open_store  # noqa: PLC0415 - the database drivers
 
-    with located(args, console) as (config, surroundings):
-        store = open_store(config, surroundings)
+    with located(args, console) as (config, workspace):
+        store = open_store(config, workspace.surroundings)
         try:
-            yield store.registry
+            yield OpenRegistry(store.registry, workspace)
         finally:
             store.close()
 

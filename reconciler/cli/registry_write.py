@@ -13,18 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reconciler.cli.byhand_policy import Target, refuse_denied
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
-from reconciler.cli.registry_open import dataset_and_words, expected_tag, located, opened
+from reconciler.cli.registry_open import OpenRegistry, dataset_and_words, expected_tag, located, opened
 from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import Denied, Exit, InvalidInput
-from reconciler.ledger import Run, inventory
-from reconciler.model import Outcome, Step, StepResult
-from reconciler.reference import DEV, LATEST, DatasetName, ManifestHash, parse_hash
+from reconciler.ledger import Inventory, Run
+from reconciler.model import NOTHING, Address, Outcome, Slots, Step, StepResult
+from reconciler.reference import DEV, LATEST, DatasetName, ManifestHash, digest_of, parse_hash
 from reconciler.render.byhand import Written as Shown
 from reconciler.render.byhand import written_text
 from reconciler.stores.registry.edits import link_change, manifest_change, tag_change
-from reconciler.stores.registry.order import SHAPE, STEP_ID, UNIT
+from reconciler.stores.registry.order import NAMED, SHAPE, STEP_ID, TAG, UNIT, YANKED, tag_of
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import DevMove, TagsOnUnlink, Written
 
@@ -168,8 +169,8 @@ def migrate(args: argparse.Namespace, console: Console) -> Exit:
     from reconciler.stores.registry.session import HEAD  # noqa: PLC0415 - the database drivers
     from reconciler.stores.registry.store import open_database  # noqa: PLC0415 - as above
 
-    with located(args, console) as (config, surroundings):
-        database = open_database(config, surroundings)
+    with located(args, console) as (config, workspace):
+        database = open_database(config, workspace.surroundings)
         try:
             before = database.version()
             if not args.dry_run:
@@ -220,9 +221,9 @@ def _write(
         ["reconciler", "registry", *args.full_name.split(), *words, "--store", args.store[0]]
     )
     run = Run(by="hand", time=source_date_epoch(), tool=TOOL, reason=args.reason, command=command)
-    with opened(args, console) as registry:
-        _refuse_unprotecting(registry, act, run)
-        written = _rehearse(registry, act, run) if args.dry_run else act(registry, run)
+    with opened(args, console) as one:
+        _refuse_denied(one, act, run)
+        written = _rehearse(one.registry, act, run) if args.dry_run else act(one.registry, run)
     status = "dry-run" if args.dry_run else "done" if written.changes else "unchanged"
     document = {
         "schema": "reconciler/registry-write/v1",
@@ -244,21 +245,30 @@ def _write(
     return Exit.DONE
 
 
-def _refuse_unprotecting(registry: Registry, act: Act, run: Run) -> None:
-    """Refuse to remove a version that the ledger protects; by hand nobody lifts that.
+def _refuse_denied(one: OpenRegistry, act: Act, run: Run) -> None:
+    """Refuse what policy, or the protection in the ledger, denies of the changes that would be made.
 
     Raises:
-        Denied: E_PROTECTED.
+        Denied: what the policy says.
     """
-    protected = inventory(registry.history()).protected
-    for change in _rehearse(registry, act, run).changes if protected else ():
-        if change.address in protected and change.slot == "manifest" and change.before is not None:
-            raise Denied.of(
-                "E_PROTECTED",
-                "the ledger says that it is protected, so it is not removed",
-                path=str(change.address),
-                fix="declare it with 'protected: false' in git, and apply that first",
-            )
+    registry = one.registry
+    changes = _rehearse(registry, act, run).changes
+    live = {change.address: _slots(registry, change.address) for change in changes}
+    step = Step(id=STEP_ID, store=registry.settings.name, unit=UNIT, changes=changes)
+    target = Target(one.workspace.selected[0], SHAPE, Inventory({}, registry.protected()))
+    refuse_denied(one.workspace, target, (step,) if changes else (), live)
+
+
+def _slots(registry: Registry, address: Address) -> Slots:
+    """What a tag names now; of anything else no policy asks by hand."""
+    if address.kind != TAG:
+        return NOTHING
+    dataset, version = tag_of(address.key)
+    tag = registry.get_tag(DatasetName.parse(dataset), version)
+    if tag is None:
+        return NOTHING
+    slots = {NAMED: digest_of(tag.hash)}
+    return {**slots, YANKED: YANKED} if tag.yanked else slots
 
 
 def _rehearse(registry: Registry, act: Act, run: Run) -> Written:

@@ -128,9 +128,7 @@ def _views(
         for config in workspace.selected:
             if config.kind != SERVING:
                 continue
-            hand = Hand(
-                workspace.opened(config), workspace.root, workspace.desired.governance, workspace.desired
-            )
+            hand = Hand(workspace.opened(config), workspace.root, workspace)
             wishes = {wish.address: wish for wish in workspace.desired.of_store(config.name)}
             live = hand.observe(_wanted(hand, only), depth)
             yield _View.of(hand, wishes, live, only=only)

@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.governance import ExceptionType, Exemption, Guards, Proposal, Ruleset
 from reconciler.model import Finding, Severity
+from reconciler.policy.by_hand import BY_HAND, held
+from reconciler.policy.control import frozen
 from reconciler.policy.exceptions import about_exceptions, excused
 from reconciler.policy.facts import Facts, StoreFacts
 from reconciler.policy.proposals import preview, proposal_findings
@@ -33,6 +35,8 @@ __all__ = [
     "StoreFacts",
     "evaluate",
     "judge",
+    "judge_by_hand",
+    "judge_collection",
     "policy_digest",
     "says",
 ]
@@ -95,6 +99,22 @@ def judge(facts: Facts, proposal: Proposal | None = None) -> Judgement:
         proposed = _judged(replace(facts, guards=proposal.guards))
         findings += preview(judged.findings, proposed.findings)
     return Judgement(_ordered(findings), judged.used)
+
+
+def judge_by_hand(facts: Facts) -> tuple[Finding, ...]:
+    """What policy says of a write by hand, which its facts give as a plan that nothing was surveyed for."""
+    found = (finding for rule in BY_HAND for finding in _run(rule, facts))
+    return _ordered([*_excused(found, facts.guards, facts.now), *held(facts)])
+
+
+def judge_collection(guards: Guards, store: str, now: int) -> tuple[Finding, ...]:
+    """What policy says of collecting garbage at all; what must stay is for its roots."""
+    return _ordered(_excused(frozen(guards, store, now), guards, now))
+
+
+def _excused(found: Iterable[Finding], guards: Guards, now: int) -> list[Finding]:
+    in_force = [one for one in guards.exceptions if not one.expired(now)]
+    return excused([_graded(finding, guards) for finding in found], in_force)[0]
 
 
 def evaluate(facts: Facts) -> tuple[Finding, ...]:

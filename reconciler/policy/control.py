@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from reconciler.governance import Freeze, Ownership
+from reconciler.governance import Freeze, Guards, Ownership
 from reconciler.model import Finding, Place, Severity
 from reconciler.policy.actions import DELETE, RETARGET
 from reconciler.policy.calendar import closed_until, reopens, spoken
@@ -21,10 +21,15 @@ def freeze_window(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """Nothing is applied to a store while one of its windows is closed, whatever other windows say."""
     if not store.plan.steps and not store.plan.adopted:
         return
-    freezes = [freeze for freeze in facts.guards.freezes if not freeze.stores or store.name in freeze.stores]
+    yield from frozen(facts.guards, store.name, facts.now)
+
+
+def frozen(guards: Guards, store: str, now: int) -> Iterator[Finding]:
+    """The closed windows of a store."""
+    freezes = [freeze for freeze in guards.freezes if not freeze.stores or store in freeze.stores]
     for freeze in freezes:
-        if closed_until(freeze, facts.now) is not None:
-            yield _frozen(freeze, store.name, reopens(freezes, facts.now) or facts.now)
+        if closed_until(freeze, now) is not None:
+            yield _frozen(freeze, store, reopens(freezes, now) or now)
 
 
 def _frozen(freeze: Freeze, store: str, opens: int) -> Finding:

@@ -7,17 +7,11 @@ first: `protected: false`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from reconciler.model import Address, Change, Finding, Severity, Slots, merged
-from reconciler.policy.actions import DELETE, RETARGET, visible
+from reconciler.model import Finding, Severity
+from reconciler.policy.actions import DELETE, RETARGET
 from reconciler.policy.facts import Facts, StoreFacts
-from reconciler.shape import Shape
-
-
-def taken_away(shape: Shape, address: Address, live: Slots, changes: Iterable[Change]) -> bool:
-    """Whether changes leave nothing of an address but content that only garbage collection removes."""
-    return visible(shape, address, live) and not visible(shape, address, merged(live, changes))
 
 
 def protected_live(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from reconciler.backup.document import Part, Phase
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.errors import Corrupt, InvalidInput, OutcomeUnknown, Problem, Unavailable
-from reconciler.ledger import file_name, read_record
+from reconciler.ledger import file_name, protects, read_record
 from reconciler.model import Digest
 from reconciler.reference import ManifestHash, digest_of
 from reconciler.stores.keeping import Answers, Chunks, Judged, Offered, OfferedGroup, Restored
@@ -302,8 +302,10 @@ class RegistryRestoring:
         _insert(session, "manifest_tombstones", 3, rows.tombstones)
         # What was restored stands here since now: a backup does not say since when it stood elsewhere.
         now = session.now()
-        records = [(seq, *record, now) for seq, record in enumerate(self._records(), start=1)]
-        _insert(session, "reconciler_ledger", 4, records)
+        records = [
+            (seq, *record, now, protects(record[0])) for seq, record in enumerate(self._records(), start=1)
+        ]
+        _insert(session, "reconciler_ledger", 5, records)
         _insert(session, "reconciler_packets", 2, self._kept_packets())
         session.load("wanted_datasets", rows.datasets)
         rule = self._settings.latest.value

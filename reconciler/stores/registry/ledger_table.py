@@ -5,7 +5,8 @@ are written together with the rows they describe, so no run is ever left open he
 nothing. The row is the audit trail; nothing ever updates or deletes one.
 
 Beside the documents a row says when it was written, by the database's clock: `time` in an intent is that
-of a commit, and says nothing about how long something was live.
+of a commit, and says nothing about how long something was live. And whether it begins or ends a
+protection, so that a write by hand reads those records alone.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from reconciler.canonical import sha256_digest
-from reconciler.ledger import Record, RecordBytes, Run, intent_bytes, outcome_bytes, read_record
-from reconciler.model import Outcome, Step, StepResult
+from reconciler.ledger import (
+    Record,
+    RecordBytes,
+    Run,
+    intent_bytes,
+    outcome_bytes,
+    protected_by,
+    read_record,
+)
+from reconciler.model import Address, Outcome, Step, StepResult
 from reconciler.stores.port import other_packet
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.session import Session
@@ -52,7 +61,7 @@ def append(session: Session, *, identity: str, run: Run, steps: Sequence[Step]) 
     results = tuple(StepResult(step=step.id, outcome=Outcome.APPLIED, receipt=str(seq)) for step in steps)
     intent = intent_bytes(seq=seq, previous=end.link, identity=identity, run=run, steps=steps)
     outcome = outcome_bytes(seq=seq, intent_sha=sha256_digest(intent), results=results, heads={})
-    session.run(sql.APPEND, (seq, intent, outcome, session.now()))
+    session.run(sql.APPEND, (seq, intent, outcome, session.now(), bool(run.protection)))
     return Appended(seq, intent, results)
 
 
@@ -74,6 +83,15 @@ def page(session: Session, *, after: int, previous: str | None, store: str, wher
         )
         previous = record.outcome_sha
         yield replace(record, closed_at=closed_at)
+
+
+def protected(session: Session, *, where: str) -> frozenset[Address]:
+    """What the ledger protects, from the records that say something about it.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN, one of them cannot be read.
+    """
+    return protected_by(((seq, _blob(intent)) for seq, intent in session.rows(sql.PROTECTING)), where=where)
 
 
 def documents(session: Session, seq: int) -> RecordBytes | None:

@@ -18,6 +18,7 @@ from typing import Final, Self, TypeVar
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt, Unavailable
 from reconciler.ledger import Record, RecordBytes
+from reconciler.model import Address
 from reconciler.reference import (
     DEV,
     LATEST,
@@ -317,6 +318,15 @@ class Lookup:
                 return
             yield from records
             after, previous = records[-1].seq, records[-1].outcome_sha
+
+    def protected(self) -> frozenset[Address]:
+        """What the ledger protects; the cost follows the records that say so.
+
+        Raises:
+            Corrupt: E_LEDGER_CHAIN.
+        """
+        with self._reading() as session:
+            return ledger_table.protected(session, where=self._database.where)
 
     def documents(self, seq: int) -> RecordBytes | None:
         """The two documents of a record, as they stand in the ledger."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -111,6 +112,8 @@ reconciler_ledger = Table(
     Column("intent", LargeBinary, nullable=False),
     Column("outcome", LargeBinary, nullable=False),
     Column("closed_at", BigInteger),
+    Column("protects", Boolean),
+    Index(None, "protects", sqlite_where=text("protects"), postgresql_where=text("protects")),
 )
 
 registry_restored = Table(

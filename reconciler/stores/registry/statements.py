@@ -271,7 +271,10 @@ RECORD: Final = "SELECT intent, outcome FROM reconciler_ledger WHERE seq = ?"
 RECORDS: Final = """
 SELECT seq, intent, outcome, closed_at FROM reconciler_ledger WHERE seq > ? ORDER BY seq LIMIT ?
 """
-APPEND: Final = "INSERT INTO reconciler_ledger (seq, intent, outcome, closed_at) VALUES (?, ?, ?, ?)"
+APPEND: Final = """
+INSERT INTO reconciler_ledger (seq, intent, outcome, closed_at, protects) VALUES (?, ?, ?, ?, ?)
+"""
+PROTECTING: Final = "SELECT seq, intent FROM reconciler_ledger WHERE protects ORDER BY seq"
 PACKET: Final = "SELECT packet FROM reconciler_packets WHERE seq = ?"
 KEEP_PACKET: Final = "INSERT INTO reconciler_packets (seq, packet) VALUES (?, ?)"
 

@@ -70,12 +70,14 @@ def standing(desk: Desk, dataset: str, below: str = "") -> bool:
 
 @pytest.fixture
 def store(desk: Desk) -> Desk:
-    """Four datasets; human 110 is listed and mouse 111 is latest too; nothing is declared or pinned."""
+    """Four datasets; human 110 is listed and mouse 111 is latest too; nothing is declared, nothing pinned."""
     desk.repository()
     for name in ("human.yaml", "mouse.yaml"):
         (desk.root / "desired/catalogs" / name).unlink()
     (desk.root / "ops/inventory/pins.yaml").write_text("schema_version: 1\ndataset_ids: []\n")
     write(desk, "ops/inventory/gc-pins.json", NO_PINS)
+    rules = json.loads((desk.root / "ops/datasets/promotion-rules.json").read_text())
+    write(desk, "ops/datasets/promotion-rules.json", {**rules, "rules": rules["rules"][-1:]})
     retain(desk, 0, 0, reviewed=False)
     for dataset, build in BUILD_OF.items():
         desk.ok("dataset", "publish", dataset, "--source-root", f"examples/builds/{build}", *STORE)
@@ -150,6 +152,60 @@ def test_the_freeze_policy_retains_releases(aged: Desk) -> None:
     assert candidates(aged) == [M110]
     retain(aged, 0, 2, reviewed=False)
     assert candidates(aged) == []
+
+
+def exempt(desk: Desk, text: str) -> None:
+    """Commit an exception with these members."""
+    folder = desk.root / "desired/exceptions"
+    folder.mkdir(exist_ok=True)
+    head = "apiVersion: reconciler/v1\nkind: Exception\nowner: Ada\nreason: we look\nexpires: 2099-01-01\n"
+    (folder / "one.yaml").write_text(head + text)
+    desk.commit()
+
+
+def policy(desk: Desk, text: str) -> None:
+    (desk.root / "desired/policy.yaml").write_text(f"apiVersion: reconciler/v1\nkind: Policy\n{text}")
+    desk.commit()
+
+
+def test_what_an_exception_holds_stays(aged: Desk) -> None:
+    exempt(aged, f"type: hold\nsubject: serving/dataset/{M110}\n")
+    assert kept(aged)[M110] == ["hold by Ada: we look"]
+    exempt(aged, "type: suspension\nsubject: serving\n")
+    assert candidates(aged) == []
+
+
+def test_what_the_policy_protects_stays(aged: Desk) -> None:
+    policy(aged, f"protected: ['serving/dataset/{H111}']\n")
+    assert kept(aged)[H111] == [f"protected by the policy (serving/dataset/{H111})"]
+
+
+def test_what_the_ledger_protects_stays_whatever_became_of_the_catalog_and_of_git(aged: Desk) -> None:
+    line = f"  - {{id: {M110}, manifest: '{MANIFEST_OF[M110]}', protected: true}}\n"
+    document = aged.root / "desired/catalogs/mouse.yaml"
+    document.write_text(f"apiVersion: reconciler/v1\nkind: Catalog\nstore: serving\ndatasets:\n{line}")
+    (aged.root / "ops/inventory/pins.yaml").write_text(f'schema_version: 1\ndataset_ids: ["{M110}"]\n')
+    aged.commit()
+    aged.ok("apply", "--yes")
+    document.unlink()
+    write(aged, "ops/inventory/gc-pins.json", NO_PINS)
+    (aged.root / "ops/inventory/pins.yaml").write_text("schema_version: 1\ndataset_ids: []\n")
+    aged.commit()
+    reasons = kept(aged)[M110]
+    assert reasons[:2] == ["listed in the catalog", "protected by the ledger"]
+
+
+def test_nothing_is_collected_while_a_window_is_closed(aged: Desk) -> None:
+    window = "{name: year end, reason: nobody is there, starts: '2024-01-01T00:00', ends: '2025-01-01T00:00'}"
+    policy(aged, f"freezes: [{window}]\n")
+    aged.refused(*APPLY, "--yes", code=4, error="E_FREEZE")
+
+
+def test_a_plan_that_was_reviewed_under_another_policy_is_refused(aged: Desk) -> None:
+    aged.ok(*PLAN, "--out", "gc.json")
+    policy(aged, "severities: {source-reachable: deny}\n")
+    ran = aged.refused("gc", "apply", "gc.json", *STORE, code=5, error="E_PLAN_STALE")
+    assert "another policy judges now" in ran.err
 
 
 def test_a_publish_under_way_and_half_a_dataset_stay(aged: Desk) -> None:

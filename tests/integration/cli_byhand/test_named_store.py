@@ -104,3 +104,46 @@ def test_a_declared_pack_is_unpacked_into_a_declared_store(repository: Desk) -> 
     ran = repository.ok("dataset", "unpack", "--pack", "h110.tar", *STORE, "--desired", "--output", "json")
     assert (ran.document["state"], ran.document["status"]) == ("new", "done")
     repository.ok("catalog", "promote", H110, *STORE)
+
+
+HEAD = "apiVersion: reconciler/v1\nkind: "
+WINDOW = "{name: year end, reason: nobody is there, starts: '2024-01-01T00:00', ends: '2025-01-01T00:00'}"
+HOLD = "type: hold\nsubject: serving/alias/latest\nowner: Ada\nreason: we look\nexpires: 2099-01-01\n"
+YANKED = f"store: serving\nyanked:\n  - {{id: {M110}, reason: wrong contigs, at: 2024-03-01}}\n"
+
+
+def write(repository: Desk, path: str, text: str) -> None:
+    file = repository.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(HEAD + text)
+    repository.commit()
+
+
+def test_a_closed_window_is_closed_for_hands_too(repository: Desk) -> None:
+    repository.ok(*publish(M110, "mouse-110"), *STORE)
+    write(repository, "desired/policy.yaml", f"Policy\nfreezes: [{WINDOW}]\n")
+    ran = repository.refused("catalog", "promote", M110, *STORE, code=4, error="E_FREEZE")
+    assert "it reopens at 2025-01-01 00:00" in ran.err
+
+
+def test_what_is_held_is_held_from_hands_too(repository: Desk) -> None:
+    for dataset, build in ((H110, "human-110"), (H111, "human-111")):
+        repository.ok(*publish(dataset, build), *STORE)
+        repository.ok("catalog", "promote", dataset, *STORE)
+    repository.ok("catalog", "latest-alias-update", H111, *STORE)
+    write(repository, "desired/exceptions/hold.yaml", f"Exception\n{HOLD}")
+    ran = repository.refused("catalog", "latest-alias-update", H110, *STORE, code=4, error="E_HELD")
+    assert "it is held by Ada until 2099-01-01T00:00:00Z: we look" in ran.err
+
+
+def test_what_was_yanked_or_is_not_pinned_is_not_promoted_by_hand(repository: Desk) -> None:
+    repository.ok(*publish(M110, "mouse-110"), *STORE)
+    pins = repository.root / "ops/inventory/pins.yaml"
+    text = pins.read_text()
+    pins.write_text("schema_version: 1\ndataset_ids: []\n")
+    repository.commit()
+    repository.refused("catalog", "promote", M110, *STORE, code=4, error="E_PROMOTION_PINS")
+    pins.write_text(text)
+    (repository.root / "desired/catalogs/mouse.yaml").unlink()
+    write(repository, "desired/catalogs/mouse.yaml", f"Catalog\n{YANKED}")
+    repository.refused("catalog", "promote", M110, *STORE, code=4, error="E_YANKED")

@@ -254,3 +254,22 @@ def test_a_damaged_manifest_is_never_handed_out(filled: Repository) -> None:
     ran = registry(filled, "manifest", "get", H2)
 
     assert (ran.code, ran.out, codes(ran)) == (8, "", ["E_MANIFEST_HASH"])
+
+
+def test_a_hand_obeys_the_policy_of_the_repository(filled: Repository) -> None:
+    exceptions = filled.root / "desired/exceptions"
+    exceptions.mkdir()
+    (exceptions / "hold.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Exception\ntype: hold\nsubject: registry/tag/ethereum/mainnet@dev\n"
+        "owner: Ada\nreason: we look\nexpires: 2099-01-01\n"
+    )
+    (filled.root / "desired/policy.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Policy\nprotected: ['registry/tag/ethereum/mainnet@1.9.0']\n"
+    )
+    filled.commit("Hold dev and protect a version")
+    held = filled.run("registry", "tag", "set", "ethereum/mainnet@dev", H1, *STORE)
+    assert (held.code, held.error) == (4, "E_HELD")
+    for words in (("tag", "yank"), ("tag", "delete")):
+        protected = filled.run("registry", *words, "ethereum/mainnet@1.9.0", *STORE)
+        assert (protected.code, protected.error) == (4, "E_PROTECTED")
+    filled.ok("registry", "tag", "yank", "ethereum/mainnet@1.10.0", *STORE)

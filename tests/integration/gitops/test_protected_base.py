@@ -181,6 +181,24 @@ def test_what_was_reviewed_under_an_old_policy_is_not_applied_under_a_new_one(pr
     assert protected.store() == before
 
 
+def test_nothing_is_written_by_hand_or_collected_under_an_old_policy(protected: Repository) -> None:
+    protected.git("switch", "-q", "main")
+    write(protected, "desired/policy.yaml", STRICT + "protected: [serving/alias/latest]\n")
+    protected.commit("Protect it")
+    protected.git("switch", "-q", "proposal")
+    before = protected.store()
+    alias = ("catalog", "latest-alias-update", "110/homo_sapiens/GRCh38", "--store", "serving")
+    for words in (alias, ("gc", "apply", "--store", "serving", "--yes")):
+        ran = protected.run(*words)
+        assert (ran.code, ran.error) == (5, "E_POLICY_STALE"), words
+        assert protected.ok(*words, "--dry-run").err == ""
+    assert protected.store() == before
+    protected.git("merge", "-q", "--no-edit", "main")
+    ran = protected.run(*alias)
+    assert (ran.code, ran.error) == (4, "E_PROTECTED")
+    assert protected.store() == before
+
+
 def test_what_origin_calls_its_head_is_protected_too(protected: Repository, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     protected.git("switch", "-q", "main")

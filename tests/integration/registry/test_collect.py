@@ -28,7 +28,7 @@ def age(registry: Registry, *, seconds: int = WEEK) -> None:
 
 def planned(registry: Registry, roots: Roots = NO_ROOTS) -> GcPlan:
     found = holdings(registry)
-    return GcPlan("registry", "registry", "c0", judge(found, roots), found.expired)
+    return GcPlan("registry", "registry", "c0", "sha256:policy", judge(found, roots), found.expired)
 
 
 def keys(plan: GcPlan) -> list[str]:

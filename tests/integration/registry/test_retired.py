@@ -9,7 +9,7 @@ from reconciler.model import Address, Change, Outcome, Step
 from reconciler.reference import DatasetName
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import BreakGlass
-from tests.integration.registry.test_tables import execute
+from tests.integration.registry.test_tables import execute, without_ledger_columns
 from tests.integration.registry.world import ETH, RUN, SOLANA, World, hash_of, linked, tagged
 
 PERMISSION = BreakGlass("wrong bytes", frozenset({Address("registry", "tag", "ethereum/mainnet@1.0.0")}))
@@ -92,7 +92,7 @@ def test_a_registry_of_the_first_version_learns_from_its_ledger_what_was_removed
         removed(registry)
     for table in ("retired_versions", "reconciler_packets", "registry_restored"):
         execute(world, f"DROP TABLE {table}")
-    execute(world, "ALTER TABLE reconciler_ledger DROP COLUMN closed_at")
+    without_ledger_columns(world)
     execute(world, "UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(Unavailable) as caught:
         world.open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, MetaData, create_engine
 from sqlalchemy.pool import NullPool
 
 from reconciler.errors import Corrupt, InvalidInput, ReconcilerError, Unavailable
+from reconciler.model import Address
 from reconciler.stores.registry.backend_postgres import open_postgres
 from reconciler.stores.registry.backend_sqlite import mounted_kind, open_sqlite
 from reconciler.stores.registry.migrate import SCRIPTS
@@ -51,6 +53,13 @@ def execute(world: World, sql: str) -> None:
         return
     with psycopg.connect(world.location) as server:
         server.execute(sql.encode())
+
+
+def without_ledger_columns(world: World) -> None:
+    """The ledger's table as it was before it said when a record was written, and what it protects."""
+    execute(world, "DROP INDEX ix_reconciler_ledger_protects")
+    for column in ("closed_at", "protects"):
+        execute(world, f"ALTER TABLE reconciler_ledger DROP COLUMN {column}")
 
 
 def refused(world: World) -> str:
@@ -107,16 +116,25 @@ def test_tables_that_are_behind_name_the_command_that_migrates_them(world: World
     assert caught.value.code == "E_SCHEMA_VERSION"
 
 
-def test_records_of_before_the_column_count_as_written_when_it_was_added(world: World) -> None:
+TAG = Address("registry", "tag", "ethereum/mainnet@1.0.0")
+OTHER = Address("registry", "tag", "ethereum/mainnet@1.1.0")
+
+
+def test_records_of_before_the_columns_count_as_written_when_they_were_added(world: World) -> None:
+    protection = ((TAG, True), (OTHER, True), (OTHER, False))
     with world.open() as registry:
         tagged(registry, {"1.0.0": 1})
+        for one in protection:
+            registry.commit((), replace(RUN, by="git", protection=(one,)))
+        assert registry.protected() == {TAG}
         before = [record.closed_at for record in registry.history()]
-    execute(world, "ALTER TABLE reconciler_ledger DROP COLUMN closed_at")
+    without_ledger_columns(world)
     execute(world, "UPDATE alembic_version SET version_num = '0003'")
     with contextlib.closing(world.database(20.0)) as database:
         database.migrate()
     with world.open() as registry:
         after = [record.closed_at for record in registry.history()]
+        assert registry.protected() == {TAG}
     assert len(after) == len(before) > 0
     assert all(old and new and old <= new for old, new in zip(before, after, strict=True))
 

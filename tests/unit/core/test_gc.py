@@ -18,7 +18,9 @@ from reconciler.gc import (
     judge,
     read_plan,
 )
+from reconciler.ledger import Inventory
 from reconciler.model import Address
+from reconciler.policy.by_hand import shielded_in
 
 DIGEST = "sha256:" + "a" * 64
 WEEK = 604_800
@@ -52,7 +54,8 @@ def removed(keys: list[str], retention: Retention) -> list[str]:
 
 
 def plan(*contents: Content) -> GcPlan:
-    return GcPlan("serving", "serving root=x", "c0", judge(Holdings(NOW, contents), NOTHING), ())
+    verdicts = judge(Holdings(NOW, contents), NOTHING)
+    return GcPlan("serving", "serving root=x", "c0", "sha256:policy", verdicts, ())
 
 
 def test_what_nothing_keeps_is_a_candidate() -> None:
@@ -80,6 +83,21 @@ def test_a_wish_keeps_by_key_and_by_digest() -> None:
 def test_a_pin_keeps_by_key_and_by_any_hash() -> None:
     assert reasons(content(), Roots(frozenset(), frozenset({MOUSE}))) == ("pinned",)
     assert reasons(content(), Roots(frozenset(), frozenset({"sha256:" + "b" * 64}))) == ("pinned",)
+
+
+def test_what_may_not_be_taken_away_stays_by_address_key_and_digest() -> None:
+    tag = Address("registry", "tag", "eth/main@1.0.0")
+    ours = Inventory({tag: {"manifest": DIGEST}}, frozenset({tag}))
+
+    def why(address: Address) -> str | None:
+        return "protected by the ledger" if address in ours.protected else None
+
+    shields = shielded_in(ours, why)
+    assert reasons(content(), Roots(frozenset(), frozenset(), shields=shields)) == (
+        "protected by the ledger, as registry/tag/eth/main@1.0.0",
+    )
+    held = Roots(frozenset(), frozenset(), shield=lambda address: f"hold of {address}")
+    assert reasons(content(), held) == (f"hold of serving/dataset/{MOUSE}",)
 
 
 def test_what_cannot_be_judged_stays() -> None:
@@ -117,8 +135,8 @@ def test_what_is_used_meanwhile_does_not_go() -> None:
 
 def test_a_saved_plan_gives_its_digest_in_both_forms() -> None:
     made = plan(content())
-    assert read_plan(canonical(made.to_json()), "gc.json") == made.digest
-    assert read_plan(json.dumps(made.to_json()).encode(), "gc.json") == made.digest
+    assert read_plan(canonical(made.to_json()), "gc.json") == (made.digest, "sha256:policy")
+    assert read_plan(json.dumps(made.to_json()).encode(), "gc.json") == (made.digest, "sha256:policy")
 
 
 def test_an_edited_plan_is_an_integrity_failure() -> None:
