@@ -6,7 +6,8 @@ findings; it never asks anybody for more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -79,13 +80,15 @@ class StoreFacts:
         known = {**self.survey, **self.difference.observed}
         return lines_of(self.plan, self.touched, known.items())
 
-    @property
-    def appearing(self) -> Iterator[tuple[Address, Release]]:
+    @cached_property
+    def appearing(self) -> tuple[tuple[Address, Release], ...]:
         """The releases that readers find after the plan and did not find, or found otherwise, before."""
-        for line in self.lines.values():
-            for address, release in line.after.items():
-                if address not in line.before or line.before[address].target != release.target:
-                    yield address, release
+        return tuple(
+            (address, release)
+            for line in self.lines.values()
+            for address, release in line.after.items()
+            if address not in line.before or line.before[address].target != release.target
+        )
 
     @property
     def disappearing(self) -> Iterator[tuple[Address, Release]]:
@@ -103,9 +106,16 @@ class StoreFacts:
         wish = self.difference.declarations.get(address)
         return wish.place if wish else None
 
-    def changes(self, kind: str, slot: str) -> Iterator[Change]:
+    def changes(self, kind: str, slot: str) -> Sequence[Change]:
         """The plan's changes of one slot."""
-        return (c for c in self.plan.changes if c.address.kind == kind and c.slot == slot)
+        return self._by_slot.get((kind, slot), ())
+
+    @cached_property
+    def _by_slot(self) -> Mapping[tuple[str, str], Sequence[Change]]:
+        found: dict[tuple[str, str], list[Change]] = defaultdict(list)
+        for change in self.plan.changes:
+            found[change.address.kind, change.slot].append(change)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

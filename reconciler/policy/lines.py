@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from reconciler.model import NOTHING, Address, Slots, merged
@@ -33,9 +34,9 @@ class PointerMove(NamedTuple):
     after: Pointer | None
 
 
-@dataclass(slots=True)
+@dataclass
 class Line:
-    """One line before and after a plan.
+    """One line before and after a plan; its releases are complete before anybody asks for the newest.
 
     Attributes:
         counts_unstable: whether a pre-release may be the newest release.
@@ -49,21 +50,28 @@ class Line:
     after: dict[Address, Release] = field(default_factory=dict)
     pointers: dict[Address, PointerMove] = field(default_factory=dict)
 
+    @cached_property
     def newest_before(self) -> Address | None:
         """The highest release that `latest` may be, before the plan."""
         return self._newest(self.before)
 
+    @cached_property
     def newest_after(self) -> Address | None:
         """The highest release that `latest` may be, after the plan."""
         return self._newest(self.after)
 
     def _newest(self, releases: Mapping[Address, Release]) -> Address | None:
-        eligible = [a for a, release in releases.items() if release.stable or self.counts_unstable]
-        return max(eligible, key=lambda address: (releases[address].rank, address), default=None)
+        eligible = (
+            (release.rank, address)
+            for address, release in releases.items()
+            if release.stable or self.counts_unstable
+        )
+        _, newest = max(eligible, default=(None, None))
+        return newest
 
     def steps_back(self) -> StepBack | None:
         """The longest way back that the plan takes in this line, or None."""
-        ways = [(self.newest_before(), self.newest_after())]
+        ways = [(self.newest_before, self.newest_after)]
         ways += [
             (_named(before, self.before), _named(after, self.after))
             for before, after in self.pointers.values()
@@ -137,28 +145,35 @@ def lines_of(
     counts_unstable = plan.config.settings.get("latest") == "highest"
     lines: dict[str, Line] = {}
     for address, state in addresses.items():
-        for slots in state:
-            name = shape.line(address, slots)
+        of_state = shape.line(address, state.before), shape.line(address, state.after)
+        for name in of_state:
             if name is not None and name not in lines:
                 lines[name] = Line(counts_unstable)
-        _place(shape, address, state, lines)
+        _place(shape, address, state, of_state, lines)
     for address, slots in known:
-        if address not in addresses:
-            _place(shape, address, Touched(slots, slots), lines)
+        name = None if address in addresses else shape.line(address, slots)
+        if name in lines:
+            _place(shape, address, Touched(slots, slots), (name, name), lines)
     for line in lines.values():
         _follow(shape, line)
     return dict(sorted(lines.items()))
 
 
-def _place(shape: Shape, address: Address, state: Touched, lines: Mapping[str, Line]) -> None:
+def _place(
+    shape: Shape,
+    address: Address,
+    state: Touched,
+    of_state: tuple[str | None, str | None],
+    lines: Mapping[str, Line],
+) -> None:
+    """Put what stands at an address before and after into the lines that these states belong to."""
     pointers: dict[str, PointerMove] = {}
-    for at, slots in enumerate(state):
-        name = shape.line(address, slots)
-        line = None if name is None else lines.get(name)
-        if name is None or line is None:
+    for at, (slots, name) in enumerate(zip(state, of_state, strict=True)):
+        if name is None:
             continue
         release = shape.release(address, slots)
         if release is not None:
+            line = lines[name]
             (line.after if at else line.before)[address] = release
         pointer = shape.pointer(address, slots)
         if pointer is not None:
@@ -170,7 +185,7 @@ def _place(shape: Shape, address: Address, state: Touched, lines: Mapping[str, L
 
 def _follow(shape: Shape, line: Line) -> None:
     """A name that the store derives is wherever its rule puts it, whatever the plan says."""
-    newest = line.newest_after()
+    newest = line.newest_after
     for address, move in line.pointers.items():
         if shape.derived(address):
             after = None if newest is None else Pointer(line.after[newest].target, follows=True)

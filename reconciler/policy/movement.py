@@ -22,7 +22,7 @@ def latest_monotonic(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     the plan neither moves `latest` nor adds the release above it, it did not cause the gap, and is warned.
     """
     for line in store.lines.values():
-        highest = line.newest_after()
+        highest = line.newest_after
         for address, move in line.pointers.items():
             if highest is None or move.after is None or not move.after.follows:
                 continue
@@ -51,7 +51,7 @@ def latest_asserted(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
         line = store.lines.get(store.plan.shape.line(wish.address, wish.slots) or "")
         if line is None:
             continue
-        newest = line.newest_after()
+        newest = line.newest_after
         stated = store.plan.shape.pointer(wish.address, wish.slots)
         derived = None if newest is None else line.after[newest].target
         if (stated.target if stated else None) != derived:

@@ -40,7 +40,7 @@ class _Walk:
         shape: the store kind's meaning of slots.
         state: the slots of every address that is known.
         seen: the slots that are known where an address is known in part; None where it is known whole.
-        users: for each address, those that need it.
+        users: for each address, the others that need it.
     """
 
     shape: Shape
@@ -52,14 +52,15 @@ class _Walk:
         """Say what stands at an address."""
         before = self.state.get(address)
         for needed, _ in self.shape.needs(address, before) if before else ():
-            self.users[needed].discard(address)
+            if needed != address:
+                self.users[needed].discard(address)
         self.state[address] = slots
         for needed, _ in self.shape.needs(address, slots):
-            self.users.setdefault(needed, set()).add(address)
+            if needed != address:
+                self.users.setdefault(needed, set()).add(address)
 
-    def do(self, changes: Sequence[Change]) -> Iterator[tuple[Address, str]]:
-        """Do one step; yields what a reader could meet after it, and what is wrong with that."""
-        grouped = by_address(changes)
+    def do(self, grouped: Mapping[Address, Sequence[Change]]) -> Iterator[tuple[Address, str]]:
+        """Do the changes of one step, by address; yields what a reader could meet after it."""
         stood = {address: self.state.get(address, NOTHING) for address in grouped}
         for address, of_address in grouped.items():
             stands = stood[address]
@@ -109,14 +110,14 @@ def _problems_of(store: StoreFacts) -> Iterator[tuple[str, Address, str]]:
         walk.state.setdefault(address, NOTHING)
     removed = ""
     for step in steps:
-        moves = [address for address in by_address(step.changes) if not shape.derived(address)]
-        there = {address for address in moves if visible(shape, address, walk.state[address])}
-        yield from ((step.id, address, message) for address, message in walk.do(step.changes))
-        left = {address for address in moves if visible(shape, address, walk.state[address])}
-        if removed and left - there:
-            message = f"something was made, although '{removed}' had taken something away"
-            yield step.id, min(left - there), message
-        if there - left and not left - there:
+        grouped = by_address(step.changes)
+        stood = {a: visible(shape, a, walk.state[a]) for a in grouped if not shape.derived(a)}
+        yield from ((step.id, address, message) for address, message in walk.do(grouped))
+        moved = [a for a, was in stood.items() if visible(shape, a, walk.state[a]) is not was]
+        made = [address for address in moved if not stood[address]]
+        if removed and made:
+            yield step.id, min(made), f"something was made, although '{removed}' had taken something away"
+        if moved and not made:
             removed = step.id
     yield from _unfollowed(steps)
 
@@ -146,7 +147,7 @@ def record_problems(shape: Shape, records: Iterable[Record], store: str) -> Iter
         steps = [step for step in record.steps if step.id in landed]
         _recall(walk, record, steps)
         for step in steps:
-            for address, message in walk.do(step.changes):
+            for address, message in walk.do(by_address(step.changes)):
                 yield _recorded(record, store, address, f"after '{step.id}' {message}")
             for address, slot, _, after in step.changes:
                 if after is None or (address.kind, slot) not in shape.permanent:

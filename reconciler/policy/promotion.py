@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from reconciler.model import NOTHING, Address, Finding, Severity, Terms
+from reconciler.model import Address, Finding, Severity, Terms
 from reconciler.policy.facts import Facts, StoreFacts, Upstream
 from reconciler.shape import Release
 
@@ -51,7 +51,9 @@ def promotion_append_only(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
         return
     identity = store.plan.shape.permanent | store.plan.shape.retained
     for address, _ in store.appearing:
-        recorded = store.inventory.recorded.get(address) or store.formerly.get(address, NOTHING)
+        recorded = store.inventory.recorded.get(address) or store.formerly.get(address)
+        if not recorded:
+            continue
         before, after = store.touched[address]
         for slot, old in recorded.items():
             # What the plan itself replaces is for the rules of what is immutable.

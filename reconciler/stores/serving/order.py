@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.model import Address, Change, DatasetId, Slots, Step, Value, dataset_id_problem
+from reconciler.model import Address, Change, Slots, Step, Value, dataset_id_problem
 from reconciler.shape import Pointer, Release
 
 DATASET: Final = "dataset"
@@ -108,7 +108,7 @@ class ServingShape:
         """A dataset that the catalog lists; releases compare as numbers."""
         if address.kind != DATASET or ENTRY not in slots:
             return None
-        release = DatasetId(*address.key.split("/")).release
+        release = address.key.partition("/")[0]
         digest = str(slots.get(ARTIFACT, ""))
         return Release((int(release), release), stable=True, digest=digest, edition=release, target=address)
 
