@@ -72,7 +72,8 @@ class Plan:
     """Ordered steps for some stores, and what policy says of them.
 
     A plan that was made from a snapshot is `advisory`: it is shown, and never applied. `contents` says what
-    is inside of the values that appear or move, for people; the intent does not cover it.
+    is inside of the values that appear or move, and `notes` what else a reader should know, such as what is
+    copied before the steps; both are for people, and the intent does not cover them.
     """
 
     stores: tuple[StorePlan, ...]
@@ -83,6 +84,7 @@ class Plan:
     advisory: Advisory | None = None
     in_force: InForce | None = None
     contents: tuple[Inside, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -150,6 +152,7 @@ class Plan:
             ],
             "held": [str(address) for part in self.stores for address in part.held],
             "contents": [item.to_json() for item in self.contents],
+            "notes": list(self.notes),
             "findings": [finding_json(finding) for finding in self.findings],
             "guards": None if self.in_force is None else _guards_json(self.in_force),
         }

@@ -3,7 +3,10 @@
     {"schema": "reconciler/snapshot/v1", "digest": "sha256:…", "time": 1767323045, "tool": "…",
      "stores": [{"name", "kind", "settings", "revision", "depth", "observed": [[address, slots, problems]],
                  "inventory": [[address, slots]], "protected": [address],
-                 "contents": [[address, facts, document]]}]}
+                 "contents": [[address, facts, document]], "reading": base64}]}
+
+`reading` is the store's own form of what was observed, where planning needs more than slots: of an account,
+its public repository as a CAR file. It is empty elsewhere.
 
 It holds no secret: settings that say how a store is reached are left out, and locations lose their user
 part and query. Whoever reads one trusts nothing in it: its size, its form, every address and every text is
@@ -14,6 +17,7 @@ Nothing here opens a file, a store or a clock.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -47,7 +51,10 @@ class Advisory(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSnapshot:
-    """One store as it was seen at one revision; `contents` is what a later change may be shown beside."""
+    """One store as it was seen at one revision.
+
+    `contents` is what a later change may be shown beside, `reading` what the store itself keeps of it.
+    """
 
     name: str
     kind: str
@@ -57,6 +64,7 @@ class StoreSnapshot:
     observed: tuple[Observed, ...]
     inventory: Inventory
     contents: tuple[Content, ...] = ()
+    reading: bytes = b""
 
     def to_json(self) -> dict[str, Any]:
         """The stable keys of one store; addresses are in order."""
@@ -75,6 +83,7 @@ class StoreSnapshot:
             ],
             "protected": [str(address) for address in sorted(self.inventory.protected)],
             "contents": [[str(c.address), dict(c.facts), c.document] for c in self.contents],
+            "reading": b64encode(self.reading).decode("ascii"),
         }
 
     def check_declared(self, config: StoreConfig) -> None:
@@ -167,6 +176,7 @@ class _Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inventory: tuple[tuple[str, dict[str, Value]], ...]
     contents: tuple[tuple[str, dict[str, int | str], Any], ...]
     protected: tuple[str, ...] = ()
+    reading: str = ""
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -229,7 +239,15 @@ def _store(read: _Store, where: str) -> StoreSnapshot:
         observed=observed,
         inventory=Inventory(recorded, frozenset(protected)),
         contents=contents,
+        reading=_reading(read, where),
     )
+
+
+def _reading(read: _Store, where: str) -> bytes:
+    try:
+        return b64decode(read.reading, validate=True)
+    except ValueError as error:
+        raise _shape(where, "what the store kept is not base64", read.name) from error
 
 
 def _content(store: str, read: tuple[str, dict[str, int | str], Any], where: str) -> Content:

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             return refusal.exit_code if refusal else Exit.DONE
         owners = approved(args, plan, opened, workspace.protected.guards)
         _check_appliable(args, plan, console, reviewed=reviewed is not None or args.expect is not None)
-        workspace.copy_data(plan)
+        notes = (*plan.notes, *workspace.copy_data(plan))
         run_values = replace(
             workspace.run_of(plan, saved.digest if saved else "", "reconciler apply"),
             pull_request=public_location(args.pull_request),
@@ -92,7 +92,9 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
             keep_packets(one, console)
         unproved = [name for name, one in opened.items() if one.unproved]
     console.answer(
-        lambda: _document(plan, report, unproved), lambda: apply_text(report), lambda: apply_markdown(report)
+        lambda: {**_document(plan, report, unproved), "notes": list(notes)},
+        lambda: apply_text(report, notes),
+        lambda: apply_markdown(report),
     )
     return report.exit_code
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import Address, Desired, Promotion, Shard, StoreConfig
+from reconciler.render.text import plural
 from reconciler.stores.atproto.dagcbor import Record
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, record_key
 from reconciler.stores.atproto.repository import Key, Reading
@@ -28,13 +29,17 @@ from reconciler.stores.port import Surroundings
 
 @dataclass(slots=True)
 class PromotionData:
-    """The data of the promotions of one command; `copies` are those that its entries will need."""
+    """The data of the promotions of one command.
+
+    `copies` are those that its entries will need, and `notes` says so to whoever reads the plan.
+    """
 
     desired: Desired
     locate: Callable[[StoreConfig], StoreConfig]
     surroundings: Surroundings
     stack: ExitStack
     copies: dict[Address, tuple[Copy, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     _targets: dict[str, Target] = field(default_factory=dict)
     _readers: dict[bool, ShardReader] = field(default_factory=dict)
     _of: dict[Address, tuple[Target, ShardReader]] = field(default_factory=dict)
@@ -61,8 +66,8 @@ class PromotionData:
             return source
         target = self._target(promotion.copy_to, store, private=private)
         address = Address(store.config.name, ENTRY, entry_key(promotion))
-        pinned = {**source.provenance, "copiedFrom": _pin(promotion.copy_to, source.shards)}
-        live = _unchanged(reading, address.key, pinned)
+        pinned = {**source.provenance, "copiedFrom": copy_pin(promotion.copy_to, source.shards)}
+        live = served_from(reading, address.key, pinned)
         if live is not None:
             return live_source(source, live, pinned)
         reader = self.reader(private=private)
@@ -72,27 +77,34 @@ class PromotionData:
             Copy(shard, one) for shard, one in zip(source.shards, measured, strict=True)
         )
         size = sum(one.size for one in measured)
-        self.surroundings.progress(
-            f"{promotion.name}@{promotion.version}: {len(measured)} shards, {size} bytes, "
-            f"are copied to {promotion.copy_to} before its records are written"
+        self.notes.append(
+            f"{promotion.name}@{promotion.version}: {plural(len(measured), 'shard')}, {size} bytes, "
+            f"copied to {promotion.copy_to} before its records are written"
         )
         storage = target.storage(measured, where="")
         return replace(source, storage=storage, provenance=pinned, size=size)
 
-    def copy(self, addresses: Iterable[Address]) -> None:
+    def copy(self, addresses: Iterable[Address]) -> tuple[str, ...]:
         """Make the copies that the entries among some addresses need; what is there already is kept.
+
+        Returns:
+            What was copied for each entry, and what was there.
 
         Raises:
             Corrupt: E_SHARD_HASH, a shard is not any more what was planned.
             Unavailable: a shard cannot be read, or its copy not be written.
         """
+        told: list[str] = []
         for address in sorted(set(addresses).intersection(self.copies)):
             target, reader = self._of[address]
-            copies = self.copies[address]
+            copies, added = self.copies[address], 0
             for number, copy in enumerate(copies, 1):
                 made = target.receive(copy, reader)
+                added += made
                 said = "copied" if made else "there already"
                 self.surroundings.progress(f"{address}: shard {number} of {len(copies)} {said}")
+            told.append(f"{address}: {plural(added, 'shard')} copied, {len(copies) - added} there already")
+        return tuple(told)
 
     def reader(self, *, private: bool) -> ShardReader:
         """Reads shards; one for private and one for public networks."""
@@ -137,12 +149,12 @@ def unfit_for_the_public(shards: Iterable[Shard], *, allow_private: bool) -> lis
     return [problem for problem in found if problem is not None]
 
 
-def _pin(target: str, shards: Iterable[Shard]) -> str:
+def copy_pin(target: str, shards: Iterable[Shard]) -> str:
     """What a copy was made from, in a form that tells nobody where that is."""
     return sha256_digest(canonical([target, *([one.url, one.sha256] for one in shards)]))
 
 
-def _unchanged(reading: Reading, key: str, pinned: dict[str, str]) -> Record | None:
+def served_from(reading: Reading, key: str, pinned: dict[str, str]) -> Record | None:
     """The live entry, if it was made from the very same source."""
     stored = reading.records.get(Key(ENTRY, key))
     about = None if stored is None or stored.problems else stored.record.get("contentMetadata")
@@ -158,5 +170,5 @@ def live_source(source: Source, live: Record, pinned: dict[str, str]) -> Source:
     """The source with the storage that the live entry names."""
     storage, size = live["storage"], live.get("size")
     total = size.get("bytes") if isinstance(size, dict) else 0
-    assert isinstance(storage, dict)  # noqa: S101 - `_unchanged` looked
+    assert isinstance(storage, dict)  # noqa: S101 - `served_from` looked
     return replace(source, storage=storage, provenance=pinned, size=total if isinstance(total, int) else 0)

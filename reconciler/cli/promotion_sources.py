@@ -40,12 +40,16 @@ _REGISTRY = "registry"
 
 @dataclass(slots=True)
 class PromotionSources:
-    """The sources that the promotions of one desired state name, opened as they are needed."""
+    """The sources that the promotions of one desired state name, opened as they are needed.
+
+    `resolve` gives the manifest of a registry's revision where the registry itself is not to be opened.
+    """
 
     desired: Desired
     locate: Callable[[StoreConfig], StoreConfig]
     surroundings: Surroundings
     stack: ExitStack
+    resolve: Callable[[str, Reference], Value | None] | None = None
     _indexes: dict[str, AtdataIndex] = field(default_factory=dict)
     _registries: dict[str, Registry] = field(default_factory=dict)
     _schemas: dict[str, Record] = field(default_factory=dict)
@@ -63,7 +67,7 @@ class PromotionSources:
         Raises:
             Unavailable, Corrupt: a source cannot be read.
         """
-        self._read_schemas(promotions, problems)
+        self.read_schemas(promotions, problems)
         for promotion in promotions:
             if promotion.origin is None:
                 yield promotion, None
@@ -124,7 +128,7 @@ class PromotionSources:
             raise InvalidInput.of("E_STORE_KIND", f"this must be a store of kind {kind}", got=name)
         return self.locate(config)
 
-    def _read_schemas(self, promotions: Sequence[Promotion], problems: list[Problem]) -> None:
+    def read_schemas(self, promotions: Sequence[Promotion], problems: list[Problem]) -> None:
         """Read the schema files of the commit, each once."""
         paths = {one.origin.schema for one in promotions if one.origin is not None and one.origin.schema}
         for path, data in self.surroundings.blobs(sorted(paths)):
@@ -140,16 +144,21 @@ class PromotionSources:
         store = origin.registry or self._only_registry(origin.revision)
         manifest = self._declared(store).get(str(reference))
         if manifest is None:
-            found = self._registry(store).resolve(reference)
-            if found is None:
+            manifest = self._resolved(store, reference)
+            if manifest is None:
                 raise InvalidInput.of(
                     "E_REVISION_UNKNOWN",
                     f"registry {store} has no such revision",
                     got=origin.revision,
                     fix="tag it first, or name a revision that is there",
                 )
-            manifest = f"sha256:{found.hash}"
         return {"dataset": str(reference), "manifest": str(manifest)}
+
+    def _resolved(self, store: str, reference: Reference) -> Value | None:
+        if self.resolve is not None:
+            return self.resolve(store, reference)
+        found = self._registry(store).resolve(reference)
+        return None if found is None else f"sha256:{found.hash}"
 
     def _declared(self, store: str) -> Mapping[str, Value]:
         """The manifests that the desired state gives the tags of a registry."""

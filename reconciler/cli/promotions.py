@@ -57,6 +57,11 @@ def resolve_promotions(
     promotions = [one for one in desired.promotions if one.store == store.config.name]
     found = resolution(promotions, store, sources, data)
     records.update(found.records)
+    return declared(desired, found)
+
+
+def declared(desired: Desired, found: Resolution) -> Desired:
+    """The desired state with what some promotions declare."""
     declarations = sorted((*desired.declarations, *found.declarations.values()), key=lambda one: one.address)
     travelling = {one.source for one in found.declarations.values() if one.source is not None}
     return replace(

@@ -59,7 +59,7 @@ def _taken(workspace: Workspace, config: StoreConfig, depth: Depth) -> StoreSnap
         OutcomeUnknown: E_UNFINISHED.
         Unavailable: E_SNAPSHOT_MOVED.
     """
-    one = workspace.opened(config)
+    one = workspace.by_hand(config)  # what is promoted to it is no part of what it holds
     for _ in range(_TRIES):
         revision = one.store.revision()
         one = refreshed(one.store, one.shape)
@@ -75,6 +75,7 @@ def _taken(workspace: Workspace, config: StoreConfig, depth: Depth) -> StoreSnap
                 observed=observed,
                 inventory=one.inventory,
                 contents=_contents(one, observed),
+                reading=_reading(one),
             )
     raise Unavailable.of(
         "E_SNAPSHOT_MOVED",
@@ -82,6 +83,15 @@ def _taken(workspace: Workspace, config: StoreConfig, depth: Depth) -> StoreSnap
         path=config.name,
         fix="take the snapshot again when no apply is running",
     )
+
+
+def _reading(one: Opened) -> bytes:
+    """What promotions to an account are planned from; other stores need nothing but their addresses."""
+    if one.config.kind != "atproto":
+        return b""
+    from reconciler.cli.promotions import account  # noqa: PLC0415 - only accounts need it
+
+    return account(one.store).kept()
 
 
 def _contents(one: Opened, observed: Sequence[Observed]) -> tuple[Content, ...]:

@@ -104,6 +104,7 @@ class Workspace:
     live: Snapshot | None = None
     _stack: ExitStack = field(default_factory=ExitStack)
     records: dict[str, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(
@@ -177,16 +178,14 @@ class Workspace:
         """
         one = self.by_hand(config)
         if any(promotion.store == config.name for promotion in self.desired.promotions):
-            from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - only accounts need it
-
             if self.live is not None:
-                raise InvalidInput.of(
-                    "E_LIVE_PROMOTIONS",
-                    "what is promoted to an account follows from its records and from the sources",
-                    path="--live",
-                    got=config.name,
-                    fix="plan the other stores with --store, and this one where the account can be read",
-                )
+                from reconciler.cli.promotions_live import promoted  # noqa: PLC0415 - only accounts need it
+
+                seen = promoted(self.desired, one.store, one.inventory, self.live, self.surroundings)
+                self.desired = seen.desired
+                self.notes += seen.notes
+                return one
+            from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - as above
 
             self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self.records)
         return one
@@ -195,7 +194,10 @@ class Workspace:
         """Open one store and fold its ledger; what git promotes to it is not looked at."""
         kind = adapter(config.kind)
         if self.live is not None:
-            return _published(self.live, config, kind.SHAPE, self.surroundings)
+            from reconciler.cli.live import stand_in  # noqa: PLC0415 - only without the live stores
+
+            seen = stand_in(self.live, config, kind.SHAPE, self.surroundings)
+            return Opened(seen, kind.SHAPE, self.live.of_store(config).inventory, None)
         store = kind.open_store(config, self.surroundings)
         self._stack.callback(store.close)
         one = refreshed(store, kind.SHAPE)
@@ -218,21 +220,25 @@ class Workspace:
         """Where the data of promotions is, or goes."""
         from reconciler.cli.promotion_data import PromotionData  # noqa: PLC0415 - as above
 
-        return PromotionData(self.desired, self._reached, self.surroundings, self._stack)
+        return PromotionData(self.desired, self._reached, self.surroundings, self._stack, notes=self.notes)
 
     def _reached(self, config: StoreConfig) -> StoreConfig:
         """Where a store is, with what the environment says of it."""
         return _located(config, self.live)
 
-    def copy_data(self, plan: Plan) -> None:
+    def copy_data(self, plan: Plan) -> tuple[str, ...]:
         """Copy what the promotions of a plan want copied, before the records that name the copies.
+
+        Returns:
+            What was copied.
 
         Raises:
             Corrupt: a shard is not what was planned; no record was written.
             Unavailable: it cannot be copied; no record was written.
         """
-        if self.desired.promotions:
-            self.data.copy(change.address for part in plan.stores for change in part.changes)
+        if not self.desired.promotions:
+            return ()
+        return self.data.copy(change.address for part in plan.stores for change in part.changes)
 
     @property
     def surroundings(self) -> Surroundings:
@@ -287,6 +293,7 @@ class Workspace:
             policy=policy_digest(guards),
             tool=TOOL,
             findings=judge(judged, self.protected.proposal).findings,
+            notes=tuple(self.notes),
             in_force=InForce(
                 base=self.protected.base,
                 policy=guards.origin,
@@ -433,28 +440,6 @@ def source_date_epoch() -> int:
             fix="set it to unix seconds, or unset it",
         )
     return int(text)
-
-
-def _published(live: Snapshot, config: StoreConfig, shape: Shape, surroundings: Surroundings) -> Opened:
-    """A store as the snapshot says it was.
-
-    Raises:
-        InvalidInput: E_SNAPSHOT_STORE, E_SNAPSHOT_SHAPE.
-    """
-    from reconciler.stores.published import PublishedStore  # noqa: PLC0415 - only without the live stores
-
-    seen = live.of_store(config)
-    things = (*((s.address, s.slots) for s in seen.observed), *seen.inventory.recorded.items())
-    for address, slots in things:
-        if not shape.legal(address, slots):
-            raise InvalidInput.of(
-                "E_SNAPSHOT_SHAPE",
-                f"a {config.kind} store cannot hold this",
-                path="--live",
-                got=str(address),
-                fix="take the snapshot again with 'reconciler snapshot --out FILE'",
-            )
-    return Opened(PublishedStore(config, seen, surroundings), shape, seen.inventory, None)
 
 
 def _located(config: StoreConfig, live: Snapshot | None) -> StoreConfig:

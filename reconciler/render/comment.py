@@ -35,6 +35,7 @@ _FINDINGS_ROOM: Final = 14_000
 _CHANGES_ROOM: Final = 17_000
 _CONTENTS_ROOM: Final = 9_000
 _GUARDS_ROOM: Final = 3_000
+_NOTES_ROOM: Final = 3_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
 _STEPS: Final = 12
@@ -92,6 +93,7 @@ def plan_comment(plan: Plan, *, scope: str = "") -> str:
         _findings(plan.findings),
         _changes(plan),
         _contents(plan.contents),
+        _notes(plan.notes),
         _steps(plan),
         _guards(plan),
         ["", _closing(plan)],
@@ -115,6 +117,14 @@ def _title(plan: Plan) -> str:
 
 def _advisory(plan: Plan) -> list[str]:
     return ["", f"> **{prose(advisory_line(plan.advisory))}**"] if plan.advisory else []
+
+
+def _notes(notes: Sequence[str]) -> list[str]:
+    if not notes:
+        return []
+    lines = fitting((f"- {prose(note, 300)}" for note in notes[:_ROWS]), _NOTES_ROOM)
+    more = len(notes) - len(lines)
+    return ["", f"**{plural(len(notes), 'note')}**", "", *lines, *([f"- … and {more} more"] if more else [])]
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:

@@ -116,6 +116,7 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
             f"  = {'protect' if on else 'unprotect':<12} {escaped(address.key, 120)}"
             for address, on in part.protection[:limit]
         ]
+    lines += note_lines(plan.notes, limit=limit)
     if plan.findings:
         lines.append("findings")
         lines += [finding_line(finding) for finding in plan.findings]
@@ -149,9 +150,16 @@ def plan_summary(plan: Plan) -> str:
     )
 
 
-def apply_text(report: ApplyReport) -> str:
-    """Each step's outcome, receipt and problems."""
-    lines = []
+def note_lines(notes: Sequence[str], *, limit: int = _SHOWN) -> Iterator[str]:
+    """The notes of a plan, at most `limit` of them, the rest counted; their texts are escaped."""
+    yield from (f"note: {escaped(note, 300)}" for note in notes[:limit])
+    if len(notes) > limit:
+        yield f"note: {len(notes) - limit} more"
+
+
+def apply_text(report: ApplyReport, notes: Sequence[str] = ()) -> str:
+    """What was noted, and each step's outcome, receipt and problems."""
+    lines = list(note_lines(notes))
     for item in report.items:
         result = item.result
         receipt = f"   {short(result.receipt)}" if result.receipt else ""

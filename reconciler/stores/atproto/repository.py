@@ -99,6 +99,7 @@ EMPTY: Final = Reading(Head("", ""), {})
 class _Known:
     """A reading with the blocks that it stands on."""
 
+    did: str
     root: bytes
     blocks: Blocks
     cids: Mapping[Key, bytes]
@@ -223,39 +224,10 @@ class Repository:
         return read_car(data)
 
     def _understood(self, car: Car, known: _Known | None) -> _Known:
-        blocks = car.blocks if known is None else {**known.blocks, **car.blocks}
-        commit = read_commit(blocks, car.root)
-        if commit.did != self.did:
+        found = _understood(car, known, self._expected)
+        if found.did != self.did:
             raise Malformed("it is the repository of another account")
-        tree = Tree(blocks, commit)
-        cids: dict[Key, bytes] = {}
-        for found in tree.records(_PREFIX):
-            collection, _, key = found.path.partition("/")
-            if collection in KIND_OF:
-                cids[Key(KIND_OF[collection], key)] = found.cid
-        records = self._records(cids, blocks, known)
-        kept = {cid: blocks[cid] for cid in (car.root, *tree.nodes, *cids.values()) if cid in blocks}
-        return _Known(car.root, kept, cids, Reading(_head(car.root, commit), records))
-
-    def _records(
-        self, cids: Mapping[Key, bytes], blocks: Mapping[bytes, bytes], known: _Known | None
-    ) -> dict[Key, Stored]:
-        before = known.cids if known is not None else {}
-        records: dict[Key, Stored] = {}
-        for key, cid in cids.items():
-            if known is not None and before.get(key) == cid:
-                seen = known.reading.records[key]
-                slots = {slot: value for slot, value in seen.slots.items() if slot != ENTRIES}
-                records[key] = replace(seen, slots=slots) if key.kind == SCHEMA else seen
-                continue
-            if cid not in blocks:
-                raise MissingBlock
-            expected = self._expected.pop(cid_text(cid), None)
-            if expected is not None and is_named_by(cid, blocks[cid]):
-                records[key] = expected
-            else:
-                records[key] = stored(self.did, key, cid, blocks[cid])
-        return _with_users(records)
+        return found
 
     def _refused(self, refused: Refused) -> Unavailable:
         if refused.error != "RepoNotFound":
@@ -267,6 +239,47 @@ class Repository:
             got=self.did,
             fix="check the identity and the server of the store",
         )
+
+
+def read_kept(kept: bytes) -> tuple[str, Reading]:
+    """The account and the reading that somebody kept.
+
+    Args:
+        kept: what `Repository.kept` gave, of unknown origin.
+
+    Raises:
+        Malformed, MissingBlock: it is no reading, or not a whole one.
+    """
+    known = _understood(read_car(kept), None, {})
+    return known.did, known.reading
+
+
+def _understood(car: Car, known: _Known | None, expected: dict[str, Stored]) -> _Known:
+    blocks = car.blocks if known is None else {**known.blocks, **car.blocks}
+    commit = read_commit(blocks, car.root)
+    tree = Tree(blocks, commit)
+    cids: dict[Key, bytes] = {}
+    for found in tree.records(_PREFIX):
+        collection, _, key = found.path.partition("/")
+        if collection in KIND_OF:
+            cids[Key(KIND_OF[collection], key)] = found.cid
+    records: dict[Key, Stored] = {}
+    before = known.cids if known is not None else {}
+    for place, cid in cids.items():
+        if known is not None and before.get(place) == cid:
+            seen = known.reading.records[place]
+            slots = {slot: value for slot, value in seen.slots.items() if slot != ENTRIES}
+            records[place] = replace(seen, slots=slots) if place.kind == SCHEMA else seen
+            continue
+        if cid not in blocks:
+            raise MissingBlock
+        wished = expected.pop(cid_text(cid), None)
+        if wished is not None and is_named_by(cid, blocks[cid]):
+            records[place] = wished
+        else:
+            records[place] = stored(commit.did, place, cid, blocks[cid])
+    kept = {cid: blocks[cid] for cid in (car.root, *tree.nodes, *cids.values()) if cid in blocks}
+    return _Known(commit.did, car.root, kept, cids, Reading(_head(car.root, commit), _with_users(records)))
 
 
 def _head(root: bytes, commit: Commit) -> Head:

@@ -138,6 +138,10 @@ class AtprotoStore:
         """
         return self._repository.read()
 
+    def kept(self) -> bytes:
+        """The last reading as bytes, from which a plan can be made elsewhere (`published_account`)."""
+        return self._repository.kept()
+
     def revision(self) -> str:
         """The newest commit and the ledger's newest document, as one digest."""
         text = f"{self._repository.head().cid} {self._journal.head()}"

@@ -71,6 +71,27 @@ def test_a_revision_that_the_registry_holds_needs_no_document(world: World) -> N
     assert provenance(world)["dataset"] == "ethereum/mainnet@1.0.0"
 
 
+def test_a_revision_is_known_from_a_snapshot_of_its_registry(world: World) -> None:
+    declare_tag(world)
+    world.ok("apply", "--yes", "--store", "registry")
+    (world.repository.root / "desired/datasets/mainnet.yaml").unlink()
+    world.write("desired/promotions/sample.json", json.dumps(sample_schema()))
+    world.ok("snapshot", "--out", "live.json")
+    hashed = world.ok("registry", "resolve", "ethereum/mainnet@1.0.0", "--store", "registry").out.split()
+    digest = next(word.removeprefix("sha256:") for word in hashed if len(word.removeprefix("sha256:")) == 64)
+    for name, revision in (("d1", "1.0.0"), ("d2", digest), ("d3", "2.0.0")):
+        world.promote(name, from_registry(f"ethereum/mainnet@{revision}"))
+    words = ("--store", "public", "--output", "json")
+    (world.repository.root / "var").rename(world.repository.root / "elsewhere")
+    seen = world.repository.ok("plan", "--live", "live.json", *words).document
+    (world.repository.root / "elsewhere").rename(world.repository.root / "var")
+    assert [note.partition(" ")[0] for note in seen["notes"]] == ["d3@1.0.0"]
+    (world.repository.root / "desired/promotions/d3.yaml").unlink()
+    world.repository.commit("Without the revision that nobody has")
+    known = world.ok("plan", *words).document
+    assert seen["resource_changes"] == known["resource_changes"] != []
+
+
 @pytest.mark.parametrize("revision", ["ethereum/mainnet@9.9.9", f"ethereum/mainnet@{'ab' * 32}", "a/b@1.0.0"])
 def test_a_revision_that_nobody_has_is_refused(world: World, revision: str) -> None:
     declare_tag(world)
