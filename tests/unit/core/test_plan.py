@@ -80,6 +80,7 @@ def test_saved_plan_says_what_would_happen() -> None:
         "protection": [],
         "held": [],
         "contents": [],
+        "notes": [],
         "findings": [],
         "guards": None,
     }
