@@ -21,6 +21,7 @@ from reconciler.canonical import parse_strict
 from reconciler.desired.draft import Draft, Use
 from reconciler.desired.location import relative_path_problem
 from reconciler.desired.tree import DIRECTORY, LFS_HEAD, Tree
+from reconciler.desired.typed import typed, typed_problems
 from reconciler.desired.yaml_guard import Document
 from reconciler.errors import InvalidInput, Problem
 from reconciler.model import Origin, Place, Promotion, Shard, public_location
@@ -74,6 +75,9 @@ def add_promotion(document: Document, draft: Draft) -> None:
         place = Place(document.path, *at)
         said = {**root, **entry}
         draft.describe(str(place), entry.get("meta"))
+        metadata = entry.get("metadata", {})
+        for problem in typed_problems(metadata):
+            draft.note(problem, document, ("versions", version, "metadata"))
         _add(
             draft,
             Promotion(
@@ -82,7 +86,7 @@ def add_promotion(document: Document, draft: Draft) -> None:
                 version=version,
                 place=place,
                 origin=_origin(document, version, draft),
-                metadata=entry.get("metadata", {}),
+                metadata=typed(metadata),
                 copy_to=copy_to,
                 description=said.get("description", ""),
                 tags=tuple(said.get("tags", ())),

@@ -60,6 +60,19 @@ def test_the_reference_resolves_the_label_and_reads_the_metadata(
     assert (found["d1"], found["d1@1.0.0"]) == (expected, expected)
 
 
+def test_the_reference_reads_the_types_that_a_document_gives(world: World, client: Path) -> None:
+    known = {"split": "train", "epochs": 3, "shuffled": True, "note": None, "rows": 7}
+    cid = world.index.insert("d1", ["https://data.example.org/1.tar"], metadata=known)
+    body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {cid}}}\n    metadata:\n"
+    laid = "      {rows: {$integer: 1200}, sorted: {$boolean: false}, rate: 0.5, bins: [{$integer: -1}, 2]}\n"
+    world.promote("d1", body + laid)
+    world.ok("apply", "--yes")
+    expected = {**known, "rows": 1200, "sorted": False, "rate": "0.5", "bins": [-1, "2"]}
+    found = read(world, client, "d1")["d1"]["metadata"]
+    assert found == expected
+    assert [type(found[name]) for name in ("rows", "sorted", "epochs", "shuffled")] == [int, bool, int, bool]
+
+
 def test_the_reference_gets_the_version_that_it_asks_for(world: World, client: Path) -> None:
     one = world.index.insert("d1", ["https://data.example.org/1.tar"])
     two = world.index.insert("d1", ["https://data.example.org/2.tar"])
