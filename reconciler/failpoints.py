@@ -99,6 +99,13 @@ NAMES: frozenset[str] = frozenset(
         "reg.object.link.before",
         "reg.object.tmp.mid",
         "reg.statement",
+        "res.blob.before",
+        "res.document.after",
+        "res.document.before",
+        "res.document.cas",
+        "res.document.dirsync",
+        "res.document.fsync",
+        "res.document.mid",
         "res.mark.after",
         "res.mark.before",
         "res.mark.cas",
@@ -107,6 +114,8 @@ NAMES: frozenset[str] = frozenset(
         "res.mark.tmp.mid",
         "res.part.after",
         "res.part.before",
+        "res.write.answer",
+        "res.write.before",
     }
 )
 

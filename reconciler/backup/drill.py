@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Final
 
 from reconciler.backup.archive import Found
@@ -154,13 +154,29 @@ def age(found: Found, recovery: Recovery | None, now: int) -> Check:
     return judged("backup-age", (evidence,), (problem,))
 
 
-def identity(found: Found, restored: Sequence[Record], live: Sequence[Record] | None) -> Check:
+class Compared(Enum):
+    """Whether a restored ledger is held against the live one."""
+
+    WITH_LIVE = "with the live ledger"
+    ALONE = "alone: another backup than the newest was asked for, or the restored store is the live one"
+
+
+def identity(
+    found: Found,
+    restored: Sequence[Record],
+    live: Sequence[Record] | None,
+    compared: Compared = Compared.WITH_LIVE,
+) -> Check:
     """The restored ledger ends with the release that the backup states, and is the live one's or its newest.
+
+    A live ledger that is gone, ends earlier or with a run that is not closed cannot say which release was
+    the newest.
 
     Args:
         found: the backup.
         restored: the records that came back.
         live: those of the live store; None if they cannot be read.
+        compared: whether the two are compared.
     """
     backup = found.backup
     closed = [record for record in restored if record.results is not None]
@@ -174,19 +190,24 @@ def identity(found: Found, restored: Sequence[Record], live: Sequence[Record] | 
             fix="use another backup",
         )
         return judged("release-identity", evidence, (problem,))
+    if compared is Compared.ALONE:
+        return judged("release-identity", (*evidence, "whether it was the newest release was not asked"))
+    theirs = [one for one in live or () if one.results is not None]
+    problems = tuple(_behind(found, closed, theirs))
+    doubt = _doubt(live, len(theirs), len(closed))
+    if problems or not doubt:
+        return judged("release-identity", evidence, problems)
+    said = (*evidence, f"{doubt}, so nothing says that it was the newest release")
+    return Check(name="release-identity", verdict=Verdict.NOT_PROVED, evidence=said)
+
+
+def _doubt(live: Sequence[Record] | None, theirs: int, mine: int) -> str:
+    """Why a live ledger cannot say which release was the newest; nothing if it can."""
     if live is None:
-        return Check(
-            name="release-identity",
-            verdict=Verdict.NOT_PROVED,
-            evidence=(
-                *evidence,
-                "the live ledger cannot be read, so nothing says that it was the newest release",
-            ),
-        )
-    problems = tuple(_behind(found, closed, [one for one in live if one.results is not None]))
-    if len(live) < len(closed):
-        evidence.append(f"the live ledger ends at record {len(live)}: later ones are in the backup only")
-    return judged("release-identity", evidence, problems)
+        return "the live ledger cannot be read"
+    if theirs < mine:
+        return f"the live ledger ends with record {theirs}, before that of the backup"
+    return f"run {theirs + 1} of the live ledger is not closed" if len(live) > theirs else ""
 
 
 def _behind(found: Found, closed: Sequence[Record], live: Sequence[Record]) -> Iterable[Problem]:
@@ -222,7 +243,11 @@ def contents(seen: Sequence[Observed]) -> Check:
     for one in seen:
         counts[one.address.kind] = counts.get(one.address.kind, 0) + 1
     evidence = ", ".join(f"{count} of kind {kind}" for kind, count in sorted(counts.items())) or "nothing"
-    listed = [one for one in seen if "entry" in one.slots and "artifact" not in one.slots]
+    listed = [
+        one
+        for one in seen
+        if one.address.kind == "dataset" and "entry" in one.slots and "artifact" not in one.slots
+    ]
     absent = [
         Problem(code="E_ARTIFACT_MISSING", path=str(one.address), message="it is listed, and not there")
         for one in listed

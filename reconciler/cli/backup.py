@@ -124,7 +124,7 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
     """Back one store up."""
     with Workspace.open(args, console) as workspace:
         config = workspace.selected[0]
-        store = keeper(workspace.opened(config).store)
+        store = keeper(workspace.by_hand(config).store)
         with archive_of(workspace, config.name, args.to, "--to") as real:
             archive = cast("Archive", Rehearsal(real)) if args.dry_run else real
             _refuse_inside(workspace, config, real.where)

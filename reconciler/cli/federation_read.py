@@ -35,7 +35,7 @@ def list_labels(args: argparse.Namespace, console: Console) -> Exit:
 
 
 def _rows(one: OpenAccount) -> Iterator[dict[str, Any]]:
-    reading = one.store.reading()
+    reading = one.store.read()
     labelled: set[object] = set()
     for (kind, key), stored in sorted(reading.records.items(), key=_by_name):
         if kind == LABEL:

@@ -107,7 +107,7 @@ def _differs(changes: list[Change]) -> str:
 
 def _sight(store: AtprotoStore, workspace: Workspace) -> Iterator[Check]:
     """What readers get for the names that git declares."""
-    reading = store.reading()
+    reading = store.read()
     ours = {
         Key(LABEL, wish.address.key)
         for wish in workspace.desired.of_store(store.config.name)
@@ -129,7 +129,7 @@ def _sight(store: AtprotoStore, workspace: Workspace) -> Iterator[Check]:
 
 def _shards(workspace: Workspace, store: AtprotoStore, console: Console) -> Iterator[Check]:
     """Every shard of every declared entry."""
-    reading = store.reading()
+    reading = store.read()
     reader = workspace.data.reader(private=store.config.settings.get("allowPrivate") is True)
     for wish in workspace.desired.of_store(store.config.name):
         stored = reading.records.get(Key(ENTRY, wish.address.key))

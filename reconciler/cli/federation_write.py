@@ -56,7 +56,7 @@ class _Decided(NamedTuple):
 def promote(args: argparse.Namespace, console: Console) -> Exit:
     """Publish one version."""
     with open_account(args, console) as one:
-        want, reading = wanted(args, one), one.store.reading()
+        want, reading = wanted(args, one), one.store.read()
         try:
             source = one.workspace.data.placed(want.promotion, want.source, one.store, reading)
         except InvalidInput as error:
@@ -91,7 +91,7 @@ def withdraw(args: argparse.Namespace, console: Console) -> Exit:
         promotion = Promotion(
             store=one.name, name=name, version=version, place=COMMAND_LINE, reason=args.reason or "by hand"
         )
-        reading = one.store.reading()
+        reading = one.store.read()
         found = resolved([(promotion, None)], publisher_of(one.store.did, reading))
 
         def decide(live: Mapping[Address, Observed]) -> Intention:

@@ -131,7 +131,7 @@ def resolution(
         Unavailable, Corrupt: the account or a source cannot be read.
     """
     problems: list[Problem] = []
-    reading = store.reading()
+    reading = store.read()
     read: list[tuple[Promotion, Source | None]] = []
     for promotion, source in sources.read_all(promotions, problems):
         try:

@@ -32,7 +32,7 @@ from reconciler.ledger import Record
 from reconciler.model import Depth, Observed, Recovery, Selection, StoreConfig
 from reconciler.plan import Plan
 from reconciler.stores.keeping import KeeperAdapter, keeper
-from reconciler.stores.port import adapter
+from reconciler.stores.port import adapter, refuse_lost_records
 from reconciler.stores.serving.heads import read_catalog
 
 
@@ -97,7 +97,7 @@ class Drilling:
     def proved_in_place(self) -> Drill:
         """Look at the store that was restored where it stands; proved, it loses its mark."""
         began, start = source_date_epoch(), time.monotonic()
-        one = self.workspace.opened(self.config)
+        one = self.workspace.by_hand(self.config)
         mark = keeper(one.store).restored()
         if mark is None:
             raise InvalidInput.of(
@@ -139,7 +139,7 @@ class Drilling:
                 self._add(proof.judged("contents-hash-true", (), error.problems))
             else:
                 self._add(proof.contents(seen))
-            self._add(proof.identity(found, records, self._live()))
+            self._add(self._identity(found, records))
             self._add(proof.heads(seen, records, one.shape))
             self._add(self._asked("query-paths", lambda: proof.answered(keeper(one.store).answers())))
         self._add(proof.policy(self.workspace.desired.governance))
@@ -151,14 +151,17 @@ class Drilling:
         rehearsed = self._asked("rollback-rehearsed", lambda: self._rehearsed(config, records))
         self._add(rehearsed)
 
-    def _live(self) -> Sequence[Record] | None:
-        """The live store's records; None if it cannot be read, or if it is what is looked at."""
+    def _identity(self, found: Found, records: Sequence[Record]) -> Check:
+        """Hold the restored ledger against the live one, unless that is what is looked at."""
         if self.args.restored or self.args.backup is not None:
-            return ()
+            return proof.identity(found, records, None, proof.Compared.ALONE)
         try:
-            return list(self.workspace.opened(self.config).store.history())
+            one = self.workspace.by_hand(self.config)
+            live = list(one.store.history())
+            refuse_lost_records(one.store, sum(record.results is not None for record in live))
         except ReconcilerError:
-            return None
+            return proof.identity(found, records, None)
+        return proof.identity(found, records, live)
 
     def _records(self, history: Callable[[], Iterator[Record]]) -> list[Record]:
         try:
@@ -207,7 +210,7 @@ class Drilling:
                 one = then.opened(config)
                 before = records[: release.seq]
                 change = change_back(self.args, then, one, before, "a rehearsal")
-                proposed = changed(self.args, then, change)
+                proposed = changed(self.args, then, one, change)
                 plan = proposed.plan({config.name: one})
                 if plan.empty:
                     continue
@@ -218,7 +221,7 @@ class Drilling:
         refusal = denied(plan.findings)
         if refusal is not None:
             return proof.judged("rollback-rehearsed", (f"to {release}",), refusal.problems)
-        one = proposed.opened(config)
+        one = proposed.by_hand(config)  # what is promoted was declared with the change
         run = proposed.run_of(plan, "", "recovery drill")
         report = apply_plan(plan, {config.name: one.store}, lambda _part: run)
         problems = [problem for item in report.items for problem in item.result.problems]

@@ -103,7 +103,7 @@ def _proposed(args: argparse.Namespace, workspace: Workspace, number: int) -> _R
     release = _release(args.to, records, number)
     change = change_back(args, workspace, one, records[:number], _reason(args))
     before = workspace.tree.find(sorted({*change.files, *change.gone})).entries
-    plan = changed(args, workspace, change).plan({one.config.name: one})
+    plan = changed(args, workspace, one, change).plan({one.config.name: one})
     return _Rollback(
         release=release,
         undone=tuple(records[number:]),
@@ -142,10 +142,16 @@ def change_back(
     )
 
 
-def changed(args: argparse.Namespace, workspace: Workspace, change: Returned) -> Workspace:
-    """The workspace as it would be with a change that nobody has committed yet."""
+def changed(args: argparse.Namespace, workspace: Workspace, one: Opened, change: Returned) -> Workspace:
+    """The workspace as it would be with a change that nobody has committed yet, for one open store.
+
+    Raises:
+        InvalidInput, Unavailable: what would be promoted to the store cannot be.
+    """
     tree = Overlay(workspace.tree, change.files, change.gone)
-    return replace(workspace, tree=tree, desired=workspace.protected.over(load_tree(tree, args).desired))
+    made = replace(workspace, tree=tree, desired=workspace.protected.over(load_tree(tree, args).desired))
+    made.promote(one)
+    return made
 
 
 def _read(workspace: Workspace, entries: Sequence[Any]) -> list[tuple[str, bytes]]:

@@ -35,7 +35,7 @@ from reconciler.policy.budgets import headroom
 from reconciler.policy.lines import touched
 from reconciler.shape import Shape
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import ADAPTERS, Blobs, Store, Surroundings, adapter
+from reconciler.stores.port import ADAPTERS, Blobs, Store, Surroundings, adapter, refuse_lost_records
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -74,10 +74,11 @@ class Opened:
         return restored.backup if restored else ""
 
     def require_finished(self) -> None:
-        """Refuse to plan over a run that a killed process left open.
+        """Refuse to plan over a run that a killed process left open, or a ledger that lost its end.
 
         Raises:
             OutcomeUnknown: E_UNFINISHED.
+            Corrupt: E_LEDGER_CHAIN.
         """
         if self.last is not None and self.last.results is None:
             raise OutcomeUnknown.of(
@@ -86,6 +87,7 @@ class Opened:
                 path=self.config.name,
                 fix="run 'reconciler apply', which finishes it first",
             )
+        refuse_lost_records(self.store, self.last.seq if self.last else 0)
 
 
 @dataclass
@@ -177,18 +179,23 @@ class Workspace:
             Unavailable: a source of the promotions cannot be read.
         """
         one = self.by_hand(config)
-        if any(promotion.store == config.name for promotion in self.desired.promotions):
-            if self.live is not None:
-                from reconciler.cli.promotions_live import promoted  # noqa: PLC0415 - only accounts need it
-
-                seen = promoted(self.desired, one.store, one.inventory, self.live, self.surroundings)
-                self.desired = seen.desired
-                self.notes += seen.notes
-                return one
-            from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - as above
-
-            self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self.records)
+        self.promote(one)
         return one
+
+    def promote(self, one: Opened) -> None:
+        """Declare what is promoted to an open store."""
+        if not any(promotion.store == one.config.name for promotion in self.desired.promotions):
+            return
+        if self.live is not None:
+            from reconciler.cli.promotions_live import promoted  # noqa: PLC0415 - only accounts need it
+
+            seen = promoted(self.desired, one.store, one.inventory, self.live, self.surroundings)
+            self.desired = seen.desired
+            self.notes += seen.notes
+            return
+        from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - as above
+
+        self.desired = resolve_promotions(self.desired, one.store, self.sources, self.data, self.records)
 
     def by_hand(self, config: StoreConfig) -> Opened:
         """Open one store and fold its ledger; what git promotes to it is not looked at."""

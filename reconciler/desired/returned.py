@@ -14,16 +14,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from reconciler.canonical import sha256_hex
 from reconciler.desired.tree import FILE, Tree
 from reconciler.errors import InvalidInput
-from reconciler.model import Address, Declaration, Desired, Slots
+from reconciler.model import Address, Declaration, Desired, Promotion, Slots
 
 _LIMIT: Final = 5_000_000
 _NONE: Final = "none"
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,17 @@ def returned(
     wanted = _bytes_of(then[0], _paths(store, then[1]))
     present = _bytes_of(now[0], {*_paths(store, now[1]), *wanted})
     documents = {declaration.place.path for declaration in now[1].of_store(store)}
+    documents |= {promotion.place.path for promotion in _promotions(store, now[1])}
     files = {path: data for path, data in wanted.items() if present.get(path) != data}
     gone = frozenset(documents - set(wanted))
     leaving = _leaving(then[1].of_store(store), now[1].of_store(store))
-    write = _catalogs if now[1].stores[store].kind == "serving" else _datasets
-    added = {f"{tombstones}/{name}": text for name, text in write(store, leaving, recorded, reason).items()}
+    kind = now[1].stores[store].kind
+    if kind == "atproto":
+        written = _withdrawn(store, _promotions(store, then[1]), _promotions(store, now[1]), reason)
+    else:
+        write = _catalogs if kind == "serving" else _datasets
+        written = write(store, leaving, recorded, reason)
+    added = {f"{tombstones}/{name}": text for name, text in written.items()}
     taken = now[0].find(sorted(added)).entries
     if taken:
         raise InvalidInput.of(
@@ -83,12 +92,21 @@ def returned(
 
 def _paths(store: str, desired: Desired) -> set[str]:
     """The documents of a store, and the files of the commit that they name."""
-    paths = set()
+    promotions = _promotions(store, desired)
+    paths = {one.place.path for one in promotions}
+    paths |= {one.origin.schema for one in promotions if one.origin is not None and one.origin.schema}
     for declaration in desired.of_store(store):
         paths.add(declaration.place.path)
-        if declaration.source is not None and declaration.source in desired.committed:
-            paths.add(declaration.source)
+        source = declaration.source
+        # What a promotion declares once its account is open comes from a record, which is no file.
+        if source is not None and source in desired.committed and not source.startswith("record:"):
+            paths.add(source)
     return paths
+
+
+def _promotions(store: str, desired: Desired) -> list[Promotion]:
+    """What is promoted to a store, and what is withdrawn from it."""
+    return [one for one in desired.promotions if one.store == store]
 
 
 def _bytes_of(tree: Tree, paths: Iterable[str]) -> dict[str, bytes]:
@@ -154,6 +172,27 @@ def _datasets(
                 f"dev: {{manifest: {json.dumps(held)}}}" if isinstance(held, str) else f"dev: {_NONE}"
             )
         documents[f"{namespace}/{name}.yaml"] = "\n".join([*lines, ""])
+    return documents
+
+
+def _withdrawn(
+    store: str, then: Sequence[Promotion], now: Sequence[Promotion], reason: str
+) -> dict[str, str]:
+    """One document for each promoted dataset of which a version leaves an account."""
+    known = {(one.name, one.version) for one in then}
+    going: dict[str, list[str]] = {}
+    for one in now:
+        if one.origin is not None and (one.name, one.version) not in known:
+            going.setdefault(one.name, []).append(one.version)
+    documents = {}
+    for name, versions in sorted(going.items()):
+        lines = [*_head("Promotion", store), f"name: {json.dumps(name)}", "removed:"]
+        lines += [
+            f"  - {{version: {json.dumps(version)}, reason: {json.dumps(reason)}}}"
+            for version in sorted(versions)
+        ]
+        file = name if _FILE_NAME.fullmatch(name) else sha256_hex(name.encode())[:16]
+        documents[f"{file}.yaml"] = "\n".join([*lines, ""])
     return documents
 
 

@@ -19,12 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from reconciler.backup.document import Part, Phase
-from reconciler.errors import InvalidInput, Problem
-from reconciler.model import Digest, StoreConfig
+from reconciler.canonical import canonical, parse_strict
+from reconciler.errors import Corrupt, InvalidInput, Problem, Unavailable
+from reconciler.model import Digest, StoreConfig, parse_digest
 from reconciler.stores.port import Store, adapter
+
+RESTORED_SCHEMA: Final = "reconciler/restored/v1"
 
 Chunks = Callable[[], Iterator[bytes]]
 """Gives the bytes of one part, from their beginning, each time it is called."""
@@ -112,6 +115,61 @@ class Restored(NamedTuple):
 
     backup: Digest
     finished: bool
+
+
+def restored_bytes(restored: Restored) -> bytes:
+    """The mark as a document, for stores that keep it in a file."""
+    return canonical({"schema": RESTORED_SCHEMA, "backup": restored.backup, "finished": restored.finished})
+
+
+def read_restored(data: bytes, where: str) -> Restored:
+    """The mark that a document holds.
+
+    Args:
+        data: its bytes.
+        where: where it stands, for the error.
+
+    Raises:
+        Corrupt: E_RESTORE_MARK.
+    """
+    try:
+        document = parse_strict(data, where=where)
+        finished = document["finished"]
+        if document["schema"] == RESTORED_SCHEMA and isinstance(finished, bool):
+            return Restored(parse_digest(document["backup"]), finished)
+    except (InvalidInput, KeyError, TypeError):
+        pass
+    raise Corrupt.of(
+        "E_RESTORE_MARK",
+        "the mark of a restore cannot be read",
+        path=where,
+        fix="restore into another, empty place",
+    )
+
+
+def refuse_unfinished(mark: Restored | None, where: str) -> None:
+    """Refuse a store that is not completely back.
+
+    Raises:
+        Unavailable: E_RESTORE_UNFINISHED.
+    """
+    if mark is not None and not mark.finished:
+        raise Unavailable.of(
+            "E_RESTORE_UNFINISHED",
+            "a restore into this store was stopped before its end",
+            path=where,
+            got=mark.backup,
+            fix="run the same 'reconciler backup restore' again",
+        )
+
+
+def other_bytes(part: Part) -> Corrupt:
+    """The refusal of a part whose bytes are not those of its digest."""
+    return Corrupt.of(
+        "E_BACKUP_OBJECT",
+        f"object {part.digest} has other bytes than its name says; it is {part.path}",
+        fix="use another backup, or put the right bytes back",
+    )
 
 
 class Restoring(Protocol):

@@ -252,6 +252,26 @@ def packet_keeper(store: Store) -> PacketKeeper:
     return cast("PacketKeeper", store)
 
 
+def refuse_lost_records(store: Store, closed: int) -> None:
+    """Refuse a ledger that ends before the packets beside it do: a packet follows its record, never leads.
+
+    Args:
+        store: the store.
+        closed: the number of the ledger's last record, which is closed; 0 if there is none.
+
+    Raises:
+        Corrupt: E_LEDGER_CHAIN.
+    """
+    if store.capabilities.keeps_packets and packet_keeper(store).packet(closed + 1) is not None:
+        raise Corrupt.of(
+            "E_LEDGER_CHAIN",
+            f"the ledger ends with record {closed}, and the packet of release {closed + 1} stands beside it",
+            path=store.config.name,
+            fix="restore the store from a backup; where none has the record, move the packet aside and "
+            "apply: what is live and declared is adopted by a new record",
+        )
+
+
 class Adapter(Protocol):
     """What a store package offers to the table below."""
 

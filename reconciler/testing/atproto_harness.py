@@ -58,6 +58,9 @@ class Server(Protocol):
     def account(self) -> Owner:
         """A new account with an empty repository."""
 
+    def write(self, account: Any, *writes: Mapping[str, object]) -> Any:  # noqa: ANN401 - its account and answer
+        """Commit operations as another client would."""
+
     def records(self, account: Any, collection: str) -> dict[str, dict[str, Any]]:  # noqa: ANN401 - its account
         """Every record of a collection by its key."""
 
@@ -73,12 +76,18 @@ class AtprotoHarness:
         "pds.write.before@2",
     )
 
-    def __init__(self, base: Path, server: Server, opened: list[AtprotoStore] | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        server: Server,
+        opened: list[AtprotoStore] | None = None,
+        account: Owner | None = None,
+    ) -> None:
         self._all = base
         self._base = base / str(next(_NUMBERS))
         self._base.mkdir(parents=True)
         self._server = server
-        self._account = server.account()
+        self._account = server.account() if account is None else account
         self._terms = AtprotoTerms(self._account.did)
         self._opened: list[AtprotoStore] = [] if opened is None else opened
 
@@ -96,6 +105,19 @@ class AtprotoHarness:
         """Another account, with an empty repository."""
         self.close()
         return type(self)(self._all, self._server, self._opened)
+
+    def replacement(self) -> Self:
+        """The same account, which lost its records, and an empty place for its ledger."""
+        self.close()
+        for collection in COLLECTIONS.values():
+            keys = self._server.records(self._account, collection)
+            deletes = [
+                {"$type": "com.atproto.repo.applyWrites#delete", "collection": collection, "rkey": key}
+                for key in keys
+            ]
+            if deletes:
+                self._server.write(self._account, *deletes)
+        return type(self)(self._all, self._server, self._opened, self._account)
 
     def close(self) -> None:
         """Close every handle that was opened."""

@@ -64,6 +64,9 @@ class Harness(Protocol):
     def fresh(self) -> Harness:
         """Another live system of the same kind, empty."""
 
+    def replacement(self) -> Harness:
+        """An empty place that can take this system's backup back: another one, or this one with all lost."""
+
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> Store:
         """A new handle on the live system, which may or may not be made by the first commit."""
 

@@ -62,6 +62,10 @@ class MemoryHarness:
         """Another memory store."""
         return MemoryHarness(self._store)
 
+    def replacement(self) -> MemoryHarness:
+        """Another one, empty."""
+        return self.fresh()
+
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> MemoryStore:
         """A new handle."""
         settings = {"name": self._name, "create": create}

@@ -77,6 +77,10 @@ class RegistryHarness:
         """Another registry, empty."""
         return self.following(type(self)(self._all))
 
+    def replacement(self) -> Self:
+        """Another one, empty."""
+        return self.fresh()
+
     def following(self, other: Self) -> Self:
         """Let go of all connections so far (a handle connects again when it is used)."""
         self.close()

@@ -53,6 +53,10 @@ class ServingHarness:
         """Another store, empty."""
         return ServingHarness(self._all)
 
+    def replacement(self) -> ServingHarness:
+        """Another one, empty."""
+        return self.fresh()
+
     def open(self, *, create: bool = True, lock_timeout: float = 10.0) -> ServingStore:
         """A new handle."""
         settings = {"root": "file:store", "environment": "ci", "create": create}

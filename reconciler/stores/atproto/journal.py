@@ -24,6 +24,7 @@ from typing import Final, Protocol
 from reconciler.errors import Conflict, InvalidInput, ReconcilerError
 from reconciler.ledger import Record, Run
 from reconciler.model import Step, StepResult, StoreConfig
+from reconciler.stores.atproto.beside import Beside, DirectoryBeside, names_beside, read_beside
 from reconciler.stores.port import Surroundings
 from reconciler.stores.serving.durable import (
     FILE_MODE,
@@ -119,6 +120,15 @@ class Journal(Protocol):
 
     def held(self, command: str) -> AbstractContextManager[Held]:
         """Hold the right to write."""
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file beside the ledger, or of a document of it; None if there is none."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder beside the ledger, sorted."""
+
+    def beside(self, command: str) -> AbstractContextManager[Beside]:
+        """Hold the right to write beside the ledger, which itself is not looked at."""
 
     def kept(self, what: Kept) -> bytes:
         """What was kept; empty if there is nothing."""
@@ -221,6 +231,26 @@ class DirectoryJournal:
             Conflict: E_LOCKED.
             Unavailable: E_STORE_FS, E_STORE_LINK, E_IO.
         """
+        with self._locked(command) as (root, still_ours):
+            ledger = self._ledger(root)
+            if not ledger.head():
+                probe(root, self._path)
+            ledger.settle()
+            yield Held(ledger, ledger.end(), still_ours)
+
+    @contextmanager
+    def beside(self, command: str) -> Iterator[DirectoryBeside]:
+        """Hold the lock, and look at no record.
+
+        Raises:
+            Conflict: E_LOCKED.
+            Unavailable: E_STORE_FS, E_STORE_LINK, E_IO.
+        """
+        with self._locked(command) as (root, still_ours):
+            yield DirectoryBeside(root, self._path, still_ours)
+
+    @contextmanager
+    def _locked(self, command: str) -> Iterator[tuple[int, Callable[[], None]]]:
         root = self._open()
         if root is None:
             root = self._root = create_root(self._surroundings.root, self._path, self._path)
@@ -231,12 +261,18 @@ class DirectoryJournal:
             store_faults(self._path),
             exclusive(root, where=where, timeout=timeout, command=command) as inode,
         ):
-            ledger = self._ledger(root)
-            if not ledger.head():
-                probe(root, self._path)
-            ledger.settle()
             _sweep(root)
-            yield Held(ledger, ledger.end(), lambda: self._check_lock(root, inode))
+            yield root, lambda: self._check_lock(root, inode)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file that stands beside the ledger, or of a document of it."""
+        root = self._open()
+        return None if root is None else read_beside(root, name, self._path)
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder beside the ledger, sorted."""
+        root = self._open()
+        return [] if root is None else names_beside(root, folder, self._path)
 
     def kept(self, what: Kept) -> bytes:
         """What was kept; empty if there is nothing."""

@@ -19,7 +19,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -27,6 +27,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict, Corrupt, InvalidInput, OutcomeUnknown, Unavailable
 from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_heads, read_record
 from reconciler.model import Step, StepResult, StoreConfig
+from reconciler.stores.atproto.beside import BucketBeside
 from reconciler.stores.atproto.journal import Held, Kept, NumberTaken
 from reconciler.stores.port import Surroundings
 from reconciler.stores.registry.objects_s3 import client_of
@@ -181,6 +182,60 @@ class BucketJournal:
         data = outcome_bytes(seq=record.seq, intent_sha=record.intent_sha, results=results, heads=heads)
         self._put(file_name(record.seq, "outcome"), data, shared=True)
 
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file that stands beside the ledger, or of a document of it."""
+        return self._asked(lambda: self._content(f"{OWN}/{name}"))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder beside the ledger, sorted."""
+        return sorted(self._asked(lambda: self._listed(f"{OWN}/{folder}/")))
+
+    @contextmanager
+    def beside(self, command: str) -> Iterator[BucketBeside]:  # noqa: ARG002 - the protocol's signature
+        """Nothing is held: every write is conditional, or harmless when it is done twice.
+
+        Raises:
+            Unavailable: E_STORE_NO_CAS, or the bucket cannot be used.
+        """
+        self._require_conditions()
+        yield BucketBeside(self)
+
+    def create_file(self, key: str, data: bytes) -> bool:
+        """Put an object if there is none; False if there is one with other bytes.
+
+        Raises:
+            Unavailable: whether it was put is not known, or it was not; doing it again is harmless.
+        """
+        return self._asked(lambda: self._created(key, data) or self._content(key) == data)
+
+    def replace_file(self, key: str, data: bytes) -> None:
+        """Put an object, whatever stands there.
+
+        Raises:
+            Unavailable: as `create_file`.
+        """
+        import obstore  # noqa: PLC0415 - an extra
+
+        def put() -> None:
+            with judged():
+                obstore.put(self._client, key, data, use_multipart=False)
+
+        self._asked(put)
+
+    def remove_file(self, key: str) -> None:
+        """Remove an object; that it is gone already is fine.
+
+        Raises:
+            Unavailable: as `create_file`.
+        """
+        import obstore  # noqa: PLC0415 - an extra
+
+        def remove() -> None:
+            with judged(), suppress(FileNotFoundError):
+                obstore.delete(self._client, key)
+
+        self._asked(remove)
+
     def kept(self, what: Kept) -> bytes:  # noqa: ARG002 - the protocol's signature
         """Nothing: a copy of the account is as far away as the account."""
         return b""
@@ -208,7 +263,7 @@ class BucketJournal:
         for attempt in range(TRIES):
             if attempt:
                 self._pause(_FIRST_PAUSE)
-            names = sorted(self._asked(self._listed))
+            names = sorted(self._asked(lambda: self._listed(f"{LEDGER}/")))
             if are_a_chain(names):
                 return names
         raise Corrupt.of(
@@ -329,13 +384,13 @@ class BucketJournal:
             except FileNotFoundError:
                 return None
 
-    def _listed(self) -> list[str]:
+    def _listed(self, prefix: str) -> list[str]:
         import obstore  # noqa: PLC0415 - an extra
 
         with judged():
             return [
                 str(meta["path"]).rpartition("/")[2]
-                for page in obstore.list(self._client, f"{LEDGER}/")
+                for page in obstore.list(self._client, prefix)
                 for meta in page
             ]
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
 from reconciler.canonical import sha256_digest
 from reconciler.errors import Conflict
-from reconciler.ledger import Record, Run
-from reconciler.model import Address, Depth, Observed, Selection, Step, StepResult, StoreConfig
+from reconciler.ledger import Record, RecordBytes, Run, file_name
+from reconciler.model import Address, Depth, Digest, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.points import allowance_of
-from reconciler.stores.atproto import dns, transaction
+from reconciler.stores.atproto import dns, keeping, restoring, transaction
 from reconciler.stores.atproto.budget import Budget
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
@@ -31,12 +33,21 @@ from reconciler.stores.atproto.preconditions import check_form
 from reconciler.stores.atproto.repository import Reading, Repository
 from reconciler.stores.atproto.writes import Wishes
 from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc, patiently
-from reconciler.stores.port import Capabilities, Surroundings
+from reconciler.stores.keeping import Answers, Hold, Restored, refuse_unfinished
+from reconciler.stores.port import Capabilities, Surroundings, other_packet
+from reconciler.stores.serving.durable import PACKET_MOMENTS
 
+_DOCUMENTS: Final = ("intent", "outcome")
 _RACES: Final = 32
 """How often a run without a lock begins again because another took its number."""
 
-__all__ = ["SHAPE", "AtprotoStore", "open_store"]
+INTEGRITY: Final = (
+    "records are kept as the bytes that their CIDs name and put back at the same keys of the same account, "
+    "blobs first and labels last; what is lost of them between backups, 'reconciler apply' publishes again"
+)
+"""How what readers find is preserved or rebuilt."""
+
+__all__ = ["INTEGRITY", "SHAPE", "AtprotoStore", "open_store", "scratch"]
 
 
 def open_store(config: StoreConfig, surroundings: Surroundings, *, pause: Pause = time.sleep) -> AtprotoStore:
@@ -50,7 +61,17 @@ def open_store(config: StoreConfig, surroundings: Surroundings, *, pause: Pause 
     Raises:
         InvalidInput: E_URL_SYNTAX, E_URL_PLAIN.
     """
+    if "scratch" in config.settings:
+        from reconciler.stores.atproto.scratch import ScratchStore  # noqa: PLC0415 - only a drill has one
+
+        return ScratchStore(config, surroundings, pause)
     return AtprotoStore(config, surroundings, pause)
+
+
+def scratch(config: StoreConfig, directory: str) -> StoreConfig:
+    """The same account in an empty directory, without a server (see `reconciler.stores.atproto.scratch`)."""
+    settings = {**config.settings, "scratch": f"{directory}/account", "ledger": f"file:{directory}/ledger"}
+    return replace(config, settings=settings)
 
 
 class AtprotoStore:
@@ -76,6 +97,8 @@ class AtprotoStore:
             atomic_units=False,
             deletes_content=True,
             survives_reopen=True,
+            keeps=True,
+            keeps_packets=True,
         )
 
     @cached_property
@@ -129,7 +152,7 @@ class AtprotoStore:
         servers = dns.configured() if written is None else (dns.nameserver(str(written)),)
         return dns.texts(name, servers, where=self._where)
 
-    def reading(self) -> Reading:
+    def read(self) -> Reading:
         """Everything of our collections, as of the newest commit.
 
         Raises:
@@ -154,8 +177,9 @@ class AtprotoStore:
             Unavailable: the server cannot be asked, or does not have the account.
             Corrupt: E_REPOSITORY.
         """
+        self._refuse_unfinished()
         name, wanted = self.config.name, selection.addresses
-        reading = self._repository.read_anew() if selection.depth is Depth.DEEP else self.reading()
+        reading = self._repository.read_anew() if selection.depth is Depth.DEEP else self.read()
         for (kind, key), record in sorted(reading.records.items()):
             address = Address(name, kind, key)
             if wanted is None or address in wanted:
@@ -166,7 +190,9 @@ class AtprotoStore:
 
         Raises:
             Corrupt: E_LEDGER_CHAIN.
+            Unavailable: E_RESTORE_UNFINISHED.
         """
+        self._refuse_unfinished()
         return self._journal.records()
 
     def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
@@ -198,6 +224,7 @@ class AtprotoStore:
     def _commit(self, steps: Sequence[Step], run: Run, wishes: Wishes) -> tuple[StepResult, ...] | None:
         """Commit; None where another run had to be finished, or was faster, so that it must begin again."""
         with self._journal.held(run.command or "commit") as held:
+            self._refuse_unfinished()
             session = self._session(held, wishes)
             if held.end.open_record is not None:
                 transaction.recover(session, held.end.open_record)
@@ -217,6 +244,7 @@ class AtprotoStore:
         if self._journal.open_record() is None and not self._journal.litter():
             return None
         with self._journal.held("recover") as held:
+            self._refuse_unfinished()
             if held.end.open_record is None:
                 return None  # whoever held it has finished it meanwhile
             session = self._session(held, Wishes(self.did, self._surroundings.records))
@@ -265,6 +293,87 @@ class AtprotoStore:
         except (KeyError, Malformed) as error:
             raise self._xrpc.unusable("names no blob") from error
 
+    # Evidence: packets beside the ledger
+
+    def documents(self, seq: int) -> RecordBytes | None:
+        """The two documents of a closed record (see the port)."""
+        if seq < 1:
+            return None
+        intent, outcome = (self._journal.read(f"ledger/{file_name(seq, one)}") for one in _DOCUMENTS)
+        return None if intent is None or outcome is None else RecordBytes(intent, outcome)
+
+    def packet(self, seq: int) -> bytes | None:
+        """The packet that is kept for a release (see the port)."""
+        return self._journal.read(f"{keeping.PACKETS}/{file_name(seq, 'packet')}")
+
+    def keep_packet(self, seq: int, packet: bytes) -> None:
+        """Keep a packet beside the ledger (see the port)."""
+        name = f"{keeping.PACKETS}/{file_name(seq, 'packet')}"
+        with self._journal.beside("evidence") as beside:
+            self._refuse_unfinished()
+            put = beside.create(name, packet, PACKET_MOMENTS)
+        if not put and self._journal.read(name) != packet:
+            raise other_packet(seq, f"{self.config.settings['ledger']}: {name}")
+
+    # Backups (see `reconciler.stores.atproto.keeping` and `restoring`)
+
+    @contextmanager
+    def reading(self, hold: Hold) -> Iterator[keeping.AccountReading]:
+        """Everything durable, the records as of one commit.
+
+        Raises:
+            OutcomeUnknown: E_UNFINISHED.
+            Corrupt, Unavailable: it cannot be read.
+        """
+        locked = self._journal.beside("backup create") if hold is Hold.LOCKED else nullcontext()
+        with locked:
+            self._refuse_unfinished()
+            yield keeping.AccountReading(self.did, self.read, self._xrpc, self._journal, hold)
+
+    @contextmanager
+    def restoring(self, backup: Digest) -> Iterator[restoring.AccountRestoring]:
+        """Take a backup back into this account, which lost what it held.
+
+        Raises:
+            InvalidInput: E_RESTORE_PLACE.
+        """
+        with self._journal.beside("backup restore") as beside:
+            place = restoring.Place(
+                repository=lambda: self._repository,
+                xrpc=self._xrpc,
+                login=lambda: self._login,
+                journal=self._journal,
+                beside=beside,
+                claim=self._claim,
+                upload=self.upload,
+                budget=self.budget,
+                pause=self._pause,
+                progress=self._surroundings.progress,
+                where=self._where,
+            )
+            yield restoring.begin(place, backup)
+
+    def restored(self) -> Restored | None:
+        """What backup the account was restored from and not proved since."""
+        return restoring.restored_mark(self._journal, self._where)
+
+    def answers(self) -> Answers:
+        """Follow every label, and read every blob (see `reconciler.stores.atproto.keeping.asked`)."""
+        return keeping.asked(self.did, self.read(), self._xrpc)
+
+    def proved(self) -> None:
+        """Take the mark of the restore away."""
+        with self._journal.beside("recovery drill") as beside:
+            restoring.remove_mark(beside)
+
+    def _claim(self, did: str) -> None:
+        """Refuse the backup of another account."""
+        if did != self.did:
+            raise restoring.another_account(did, self._where, self.did)
+
+    def _refuse_unfinished(self) -> None:
+        refuse_unfinished(self.restored(), self._where)
+
     def close(self) -> None:
         """Close the connection and the ledger."""
         if "_xrpc" in self.__dict__:
@@ -287,7 +396,7 @@ class AtprotoStore:
             progress=self._surroundings.progress,
             most=allowance_of(self.config).day,
             budget=self.budget,
-            reading=self.reading(),
+            reading=self.read(),
             where=self._where,
         )
 

@@ -24,7 +24,7 @@ from reconciler.errors import Corrupt, InvalidInput, OutcomeUnknown, Problem, Un
 from reconciler.ledger import file_name, protects, read_record
 from reconciler.model import Digest
 from reconciler.reference import ManifestHash, digest_of
-from reconciler.stores.keeping import Answers, Chunks, Judged, Offered, OfferedGroup, Restored
+from reconciler.stores.keeping import Answers, Chunks, Judged, Offered, OfferedGroup, Restored, other_bytes
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.registry import Registry
@@ -216,11 +216,7 @@ class RegistryRestoring:
         """Put an object, or keep rows and records for the end."""
         data = b"".join(_limited(chunks(), part))
         if sha256_digest(data) != part.digest:
-            raise Corrupt.of(
-                "E_BACKUP_OBJECT",
-                f"object {part.digest} has other bytes than its name says; it is {part.path}",
-                fix="use another backup, or put the right bytes back",
-            )
+            raise other_bytes(part)
         found = _OBJECT.fullmatch(part.path)
         if found is None:
             if part.path != _TOMBSTONES and not any(

@@ -18,11 +18,11 @@ from contextlib import suppress
 from typing import Final
 
 from reconciler.backup.document import Part, Phase
-from reconciler.canonical import canonical, parse_strict, sha256_digest
-from reconciler.errors import Corrupt, InvalidInput, Problem, Unavailable
+from reconciler.canonical import sha256_digest
+from reconciler.errors import Corrupt, InvalidInput, Problem
 from reconciler.failpoints import failpoint
-from reconciler.model import Digest, parse_digest
-from reconciler.stores.keeping import Chunks, Restored
+from reconciler.model import Digest
+from reconciler.stores.keeping import Chunks, Restored, other_bytes, read_restored, restored_bytes
 from reconciler.stores.serving.catalog import CATALOG, CATALOG_LIMIT
 from reconciler.stores.serving.contents import dataset_path
 from reconciler.stores.serving.durable import (
@@ -46,7 +46,6 @@ from reconciler.stores.serving.ledger_files import LedgerFiles
 from reconciler.stores.serving.observe import observe_artifact
 from reconciler.stores.serving.walk import dataset_directories
 
-SCHEMA: Final = "reconciler/restored/v1"
 MARK: Final = f"{OWN}/{RESTORED}"
 _MARK_LIMIT: Final = 4096
 _MOMENTS = Moments(
@@ -66,33 +65,7 @@ def restored_mark(root: int, where: str) -> Restored | None:
         Corrupt: E_RESTORE_MARK.
     """
     data = read_file(root, MARK, _MARK_LIMIT, where)
-    if data is None:
-        return None
-    try:
-        document = parse_strict(data, where=where)
-        finished = document["finished"]
-        if document["schema"] != SCHEMA or not isinstance(finished, bool):
-            raise _broken_mark(where)
-        return Restored(parse_digest(document["backup"]), finished)
-    except (InvalidInput, KeyError, TypeError) as error:
-        raise _broken_mark(where) from error
-
-
-def refuse_unfinished(root: int, where: str) -> None:
-    """Refuse a store that is not completely back.
-
-    Raises:
-        Unavailable: E_RESTORE_UNFINISHED.
-    """
-    mark = restored_mark(root, where)
-    if mark is not None and not mark.finished:
-        raise Unavailable.of(
-            "E_RESTORE_UNFINISHED",
-            "a restore into this store was stopped before its end",
-            path=where,
-            got=mark.backup,
-            fix="run the same 'reconciler backup restore' again",
-        )
+    return None if data is None else read_restored(data, f"{where}/{MARK}")
 
 
 def remove_mark(root: int, where: str) -> None:
@@ -142,7 +115,7 @@ def refuse_full(root: int, where: str) -> None:
 
 def _write_mark(root: int, backup: Digest, *, finished: bool) -> None:
     make_directory(root, TMP)
-    data = canonical({"schema": SCHEMA, "backup": backup, "finished": finished})
+    data = restored_bytes(Restored(backup, finished))
     replace_file(root, MARK, data, _MOMENTS, still_valid=lambda: None)
 
 
@@ -154,15 +127,6 @@ def not_empty(where: str, got: str) -> InvalidInput:
         path=where,
         got=got,
         fix="name an empty directory, then move it to where the store was",
-    )
-
-
-def _broken_mark(where: str) -> Corrupt:
-    return Corrupt.of(
-        "E_RESTORE_MARK",
-        "the mark of a restore cannot be read",
-        path=f"{where}/{MARK}",
-        fix="restore into another, empty place",
     )
 
 
@@ -205,7 +169,7 @@ class ServingRestoring:
                 try:
                     create_synced(tmp, temporary, _updating(chunks(), hashed))
                     if f"sha256:{hashed.hexdigest()}" != part.digest:
-                        raise _not_as_named(part)
+                        raise other_bytes(part)
                     failpoint("res.part.before")
                     os.link(temporary, name, src_dir_fd=tmp, dst_dir_fd=place, follow_symlinks=False)
                     failpoint("res.part.after")
@@ -266,11 +230,3 @@ def _updating(chunks: Iterator[bytes], hashed: hashlib._Hash) -> Iterator[bytes]
     for chunk in chunks:
         hashed.update(chunk)
         yield chunk
-
-
-def _not_as_named(part: Part) -> Corrupt:
-    return Corrupt.of(
-        "E_BACKUP_OBJECT",
-        f"object {part.digest} has other bytes than its name says; it is {part.path}",
-        fix="use another backup, or put the right bytes back",
-    )

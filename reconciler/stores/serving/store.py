@@ -33,7 +33,7 @@ from reconciler.model import (
     StepResult,
     StoreConfig,
 )
-from reconciler.stores.keeping import Answers, Hold, Restored
+from reconciler.stores.keeping import Answers, Hold, Restored, refuse_unfinished
 from reconciler.stores.port import Capabilities, Surroundings
 from reconciler.stores.serving import collect, packet_files, source, transaction
 from reconciler.stores.serving.durable import OWN, make_directory, store_faults
@@ -72,7 +72,6 @@ from reconciler.stores.serving.restoring import (
     ServingRestoring,
     begin,
     refuse_full,
-    refuse_unfinished,
     remove_mark,
     restored_mark,
 )
@@ -153,7 +152,7 @@ class ServingStore:
         root = self._open()
         if root is None:
             return
-        refuse_unfinished(root, self._where)
+        refuse_unfinished(restored_mark(root, self._where), self._where)
         with store_faults(self._where):
             recorded = self._ledger(root).recorded_heads()
             heads = read_heads(root, self._where, recorded=recorded)
@@ -164,9 +163,11 @@ class ServingStore:
 
         Raises:
             Corrupt: E_LEDGER_CHAIN.
+            Unavailable: E_RESTORE_UNFINISHED.
         """
         root = self._open()
         if root is not None:
+            refuse_unfinished(restored_mark(root, self._where), self._where)
             yield from self._ledger(root).records()
 
     def commit(self, steps: Sequence[Step], run: Run) -> tuple[StepResult, ...]:
@@ -282,7 +283,7 @@ class ServingStore:
             with self._held("backup create") as held:
                 yield ServingReading(held.root, self._where, self._ledger(held.root), hold)
             return
-        refuse_unfinished(root, self._where)
+        refuse_unfinished(restored_mark(root, self._where), self._where)
         yield ServingReading(root, self._where, self._ledger(root), hold)
 
     @contextmanager
@@ -394,7 +395,7 @@ class ServingStore:
             store_faults(self._where),
             exclusive(root, where=lock, timeout=timeout, command=command) as inode,
         ):
-            refuse_unfinished(root, self._where)
+            refuse_unfinished(restored_mark(root, self._where), self._where)
             if not self._ledger(root).head():
                 probe(root, self._where)
             self._ledger(root).settle()

@@ -31,7 +31,7 @@ def test_promotion_is_one_commit_of_schema_entry_and_label(world: World) -> None
     with before(world.server.url) as proxy, world.open(service=proxy.url) as store:
         report = world.reconcile(store, world.wishes(ONE))
         assert (report.exit_code, proxy.seen.count(APPLY)) == (Exit.DONE, 1)
-        receipt = store.reading().head.cid
+        receipt = store.read().head.cid
     assert [item.result.receipt for item in report.items] == [receipt]
     assert world.records() == world.expected(ONE)
 
@@ -334,7 +334,7 @@ def test_redirect_is_not_followed(world: World) -> None:
         world.open(service=proxy.url) as store,
         pytest.raises(Unavailable) as refused,
     ):
-        store.reading()
+        store.read()
     assert refused.value.code == "E_PDS_REFUSED"
     assert "302 Redirect" in str(refused.value)
 

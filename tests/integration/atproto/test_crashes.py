@@ -162,8 +162,8 @@ def test_restarted_pds_knows_sessions_and_records_as_they_were_committed(mortal:
     server: PdsServer = mortal.server
     with mortal.open() as store:
         mortal.reconcile(store, mortal.wishes(OLD))
-        head = store.reading().head
+        head = store.read().head
         server.kill()
         server.start()
-        assert store.reading().head == head
+        assert store.read().head == head
         assert outcomes(mortal.reconcile(store, mortal.wishes(OLD, LARGE))) == [Outcome.APPLIED] * 2

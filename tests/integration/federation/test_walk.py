@@ -193,3 +193,34 @@ def test_nothing_becomes_public_without_a_licence(world: World) -> None:
     world.repository.commit("Say the licence")
     world.ok("apply", "--yes")
     assert world.records(ENTRIES)[0]["license"] == "CC-BY-4.0"
+
+
+def test_a_rollback_withdraws_what_was_promoted_since_and_brings_back_what_was_said(world: World) -> None:
+    one = world.index.insert("d1", URLS)
+    two = world.index.insert("d1", ["https://data.example.org/9.tar"])
+    world.promote("d1", body(one, "license: MIT\n"))
+    world.ok("apply", "--yes")
+    (before,) = world.records(ENTRIES)
+    second = f"  2.0.0:\n    from: {{index: index, entry: d1, cid: {two}}}\n"
+    world.promote("d1", body(one) + second + "license: CC-BY-4.0\n")
+    world.promote("D 2", f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {two}}}\n")
+    world.ok("apply", "--yes")
+    assert world.counts() == (1, 3, 3)
+
+    answer = world.ok("rollback", "--to", "public#1", "--out", "p", "--output", "json").document
+    assert [verb["verb"] for verb in answer["plan"]["resource_changes"]].count("withdraw") == 4
+    assert world.counts() == (1, 3, 3)
+    world.repository.git("apply", "p")
+    (world.repository.root / "p").unlink()
+    gone = world.repository.root / "desired/rollback/public-1"
+    assert (gone / "d1.yaml").read_text().splitlines()[2:] == [
+        "store: public",
+        'name: "d1"',
+        "removed:",
+        '  - {version: "2.0.0", reason: "rolled back to public#1"}',
+    ]
+    assert len(list(gone.iterdir())) == 2
+    assert not (world.repository.root / "desired/promotions/D 2.yaml").exists()
+    world.repository.commit("Roll back")
+    world.ok("apply", "--yes")
+    assert (world.counts(), world.records(ENTRIES)) == ((1, 1, 1), [before])
