@@ -38,6 +38,23 @@ class Chosen(StrEnum):
     PLANNED = "no protected branch is configured"
 
 
+class Ancestry(StrEnum):
+    """How a planned commit stands to the one that a store was last brought to."""
+
+    FORWARD = "forward"
+    OLDER = "older"
+    ASIDE = "aside"
+    UNKNOWN = "unknown"
+
+
+class Lineage(NamedTuple):
+    """A planned commit, the one that was applied last, and how the two stand to each other."""
+
+    planned: str
+    last: str
+    ancestry: Ancestry
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
     """The protected base of a plan.

@@ -385,11 +385,13 @@ class Inventory:
     """What is ours in one store: address → the slots that the last apply from git left there.
 
     An address that an apply emptied stays, with `NOTHING`, so that its return is seen as drift. What is
-    `protected` may not be removed until a later record says otherwise.
+    `protected` may not be removed until a later record says otherwise. `commit` is the one that the store was
+    last brought to.
     """
 
     recorded: Mapping[Address, Slots]
     protected: frozenset[Address] = frozenset()
+    commit: str = ""
 
     def owns(self, address: Address) -> bool:
         """Whether the ledger's inventory holds this address."""
@@ -400,9 +402,12 @@ def inventory(records: Iterable[Record]) -> Inventory:
     """Fold the records of applies from git, in order, to what is ours."""
     recorded: dict[Address, Slots] = {}
     protected: dict[Address, bool] = {}
+    commit = ""
     for record in records:
         if record.run.by != "git" or record.results is None:
             continue
+        if record.run.claims or any(result.outcome is Outcome.APPLIED for result in record.results):
+            commit = record.run.commit
         recorded.update(record.run.adopted)
         protected.update(record.run.protection)
         for change in record.applied_changes():
@@ -411,4 +416,4 @@ def inventory(records: Iterable[Record]) -> Inventory:
                 recorded[change.address] = {change.slot: change.after}
             else:
                 recorded[change.address] = merged(before or NOTHING, (change,))
-    return Inventory(recorded, frozenset(address for address, on in protected.items() if on))
+    return Inventory(recorded, frozenset(address for address, on in protected.items() if on), commit)

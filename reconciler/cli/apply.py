@@ -28,6 +28,7 @@ from reconciler.cli.workspace import Opened, Workspace, refreshed, source_date_e
 from reconciler.errors import Exit, InvalidInput, Stale, Unavailable
 from reconciler.model import Outcome, public_location
 from reconciler.plan import PLAN_LIMIT, Plan, SavedPlan, check_same, finding_json, read_saved, unexpected
+from reconciler.policy import Purpose
 from reconciler.render.comment import plan_comment
 from reconciler.render.markdown import apply_markdown
 from reconciler.render.text import apply_text, plan_text
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
         opened = {config.name: workspace.opened(config) for config in workspace.selected}
         if not args.dry_run:
             opened = {name: _finished(one, console) for name, one in opened.items()}
-        plan = workspace.plan(opened)
+        plan = workspace.plan(opened, purpose=Purpose.APPLY)
         check_current(args, workspace.root, workspace.protected)
         _check_unused(args, saved, opened)
         _check_reviewed(args, reviewed, plan)

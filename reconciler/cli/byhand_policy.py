@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from reconciler.apply import denied
-from reconciler.cli.pinned import listed
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.diff import Difference
 from reconciler.governance import Guards, Pins
 from reconciler.ledger import Inventory
 from reconciler.model import Address, Depth, Desired, Slots, Step, StoreConfig
 from reconciler.plan import StorePlan
-from reconciler.policy import Facts, StoreFacts, judge_by_hand
+from reconciler.policy import Facts, Purpose, StoreFacts, judge_by_hand
 from reconciler.policy.lines import touched
 from reconciler.shape import Shape
 
@@ -62,30 +61,19 @@ def refuse_denied(
         inventory=target.ours,
         touched=touched(part, live),
     )
-    refusal = denied(judge_by_hand(_facts(workspace, store)))
+    facts = _unguarded(store) if workspace is None else workspace.facts((store,), Purpose.APPLY)
+    refusal = denied(judge_by_hand(facts))
     if refusal:
         raise refusal
 
 
-def _facts(workspace: Workspace | None, store: StoreFacts) -> Facts:
-    if workspace is None:
-        nothing = Desired(commit="", commit_time=0, author="", stores={}, declarations=())
-        return Facts(
-            desired=nothing,
-            guards=Guards(),
-            stores=(store,),
-            pins=Pins(),
-            manifest_ids=frozenset(),
-            now=source_date_epoch(),
-        )
-    guards = workspace.protected.guards
-    pins, manifest_ids = listed(workspace.tree, workspace.pins, guards.governance.promotion)
+def _unguarded(store: StoreFacts) -> Facts:
+    """What is known of a write that no repository guards."""
     return Facts(
-        desired=workspace.desired,
-        guards=guards,
+        desired=Desired(commit="", commit_time=0, author="", stores={}, declarations=()),
+        guards=Guards(),
         stores=(store,),
-        pins=pins,
-        manifest_ids=manifest_ids,
-        now=workspace.now,
-        terms=workspace.desired.terms,
+        pins=Pins(),
+        manifest_ids=frozenset(),
+        now=source_date_epoch(),
     )

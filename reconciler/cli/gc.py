@@ -25,6 +25,7 @@ from reconciler.canonical import canonical
 from reconciler.cli.byhand import Operations, add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file, replace_file
+from reconciler.cli.lineage import lineage
 from reconciler.cli.options import add_output
 from reconciler.cli.pinned import kept
 from reconciler.cli.protected import check_writing
@@ -158,12 +159,13 @@ def _check_policy(saved: SavedGcPlan | None, found: GcPlan) -> None:
 
 
 def _check_open(workspace: Workspace, one: Opened) -> None:
-    """Refuse to remove anything while a freeze window is closed.
+    """Refuse to remove anything while a freeze window is closed, or for a commit that is not the newest.
 
     Raises:
-        Denied: E_FREEZE.
+        Denied: E_FREEZE; E_COMMIT_ORDER or E_COMMIT_UNKNOWN.
     """
-    refusal = denied(judge_collection(workspace.protected.guards, one.config.name, workspace.now))
+    since = lineage(workspace.root, workspace.desired.commit, one.inventory.commit)
+    refusal = denied(judge_collection(workspace.protected.guards, one.config.name, since, workspace.now))
     if refusal:
         raise refusal
 

@@ -1,7 +1,8 @@
 """Show a store's ledger: who changed what, from which commit, and why; the chain is checked on the way.
 
 With an ADDRESS only the records that touched it are shown. `--check` walks every record step by step and
-says where a reader could have met a name that led to nothing, or bytes that were replaced. The exit code is 8
+says where a reader could have met a name that led to nothing, bytes that were replaced, or a version that
+moved. The exit code is 8
 when the chain is broken or the check found something.
 
 for example:

@@ -14,10 +14,11 @@ import argparse
 
 from reconciler import __version__
 from reconciler.apply import denied
+from reconciler.cli.committed import files_of
 from reconciler.cli.console import Console
 from reconciler.cli.options import add_desired, add_output
 from reconciler.cli.protected import load_tree, protect
-from reconciler.cli.workspace import files_of, open_tree
+from reconciler.cli.workspace import open_tree
 from reconciler.errors import Exit
 from reconciler.policy.proposals import proposal_findings
 from reconciler.render.sarif import problems_sarif

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reconciler import __version__
+from reconciler.cli.committed import files_of
 from reconciler.cli.files import Standing, standing
+from reconciler.cli.lineage import lineage
 from reconciler.cli.pinned import listed
 from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import surveyed
@@ -29,13 +31,13 @@ from reconciler.governance import Base, Chosen, InForce, Pins, holder
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
-from reconciler.policy import Facts, StoreFacts, judge, policy_digest
+from reconciler.policy import Facts, Purpose, StoreFacts, judge, policy_digest
 from reconciler.policy.account import points_headroom
 from reconciler.policy.budgets import headroom
 from reconciler.policy.lines import touched
 from reconciler.shape import Shape
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import ADAPTERS, Blobs, Store, Surroundings, adapter, refuse_lost_records
+from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter, refuse_lost_records
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console
@@ -44,9 +46,6 @@ if TYPE_CHECKING:
     from reconciler.desired.loader import Loaded
     from reconciler.desired.tree import Tree
     from reconciler.snapshot import Snapshot
-
-SOURCE_LIMIT = 5_000_000
-"""The most bytes that are read of one source that is a file of the commit."""
 
 TOOL = f"reconciler {__version__}"
 
@@ -260,7 +259,9 @@ class Workspace:
             variables=os.environ,
         )
 
-    def plan(self, opened: Mapping[str, Opened], depth: Depth = Depth.MANIFESTS) -> Plan:
+    def plan(
+        self, opened: Mapping[str, Opened], depth: Depth = Depth.MANIFESTS, purpose: Purpose = Purpose.REVIEW
+    ) -> Plan:
         """Compare the wish with the stores and judge the result; nothing is written.
 
         Raises:
@@ -281,19 +282,11 @@ class Workspace:
                 inventory=one.inventory,
                 touched=touched(part, found.observed),
                 missing_sources=frozenset(self._missing_sources(part)),
+                lineage=lineage(self.root, self.desired.commit, one.inventory.commit) if part.steps else None,
             )
             facts.append(surveyed(known, one.store, self._above, self._records))
-        guards = self.protected.guards
-        pins, manifest_ids = listed(self.tree, self.pins, guards.governance.promotion)
-        judged = Facts(
-            desired=self.desired,
-            guards=guards,
-            stores=tuple(facts),
-            pins=pins,
-            manifest_ids=manifest_ids,
-            now=self.now,
-            terms=self.desired.terms,
-        )
+        judged = self.facts(facts, purpose)
+        guards = judged.guards
         return Plan(
             stores=tuple(parts),
             commit=self.desired.commit,
@@ -307,6 +300,25 @@ class Workspace:
                 exceptions=tuple(one for one in guards.exceptions if not one.expired(self.now)),
                 headroom=(*headroom(judged), *points_headroom(judged)),
             ),
+        )
+
+    def facts(self, stores: Iterable[StoreFacts], purpose: Purpose) -> Facts:
+        """What rules may know of some stores, by the guards of the protected base.
+
+        Raises:
+            InvalidInput: E_PINS, a file that the promotion rules ask for is missing or not of its form.
+        """
+        guards = self.protected.guards
+        pins, manifest_ids = listed(self.tree, self.pins, guards.governance.promotion)
+        return Facts(
+            desired=self.desired,
+            guards=guards,
+            stores=tuple(stores),
+            pins=pins,
+            manifest_ids=manifest_ids,
+            now=self.now,
+            terms=self.desired.terms,
+            purpose=purpose,
         )
 
     def _difference(self, one: Opened, depth: Depth) -> Difference:
@@ -412,20 +424,6 @@ def _start(repo: str | None) -> Path:
             "E_GIT_REPO", "the option names no directory", path="--repo", got=repo, fix="name the repository"
         )
     return Path.cwd() if repo is None else Path(repo)
-
-
-def files_of(tree: Tree) -> Blobs:
-    """What gives the bytes of files of a tree, in the order asked."""
-
-    def read(paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        entries = {entry.path: entry for entry in tree.find(paths).entries}
-        missing = next((path for path in paths if path not in entries), None)
-        if missing is not None:
-            raise InvalidInput.of("E_SOURCE_MISSING", "the commit has no such file", path=missing)
-        for entry, data in tree.read([entries[path] for path in paths], SOURCE_LIMIT):
-            yield entry.path, data
-
-    return read
 
 
 def source_date_epoch() -> int:

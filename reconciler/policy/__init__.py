@@ -17,12 +17,12 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from reconciler.canonical import canonical, sha256_digest
-from reconciler.governance import ExceptionType, Exemption, Guards, Proposal, Ruleset
+from reconciler.governance import ExceptionType, Exemption, Guards, Lineage, Proposal, Ruleset
 from reconciler.model import Finding, Severity
 from reconciler.policy.by_hand import BY_HAND, held
-from reconciler.policy.control import frozen
+from reconciler.policy.control import frozen, out_of_order
 from reconciler.policy.exceptions import about_exceptions, excused
-from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.policy.facts import Facts, Purpose, StoreFacts
 from reconciler.policy.proposals import preview, proposal_findings
 from reconciler.policy.rules import RULES
 
@@ -32,6 +32,7 @@ __all__ = [
     "RULESET",
     "Facts",
     "Judgement",
+    "Purpose",
     "StoreFacts",
     "evaluate",
     "judge",
@@ -107,9 +108,12 @@ def judge_by_hand(facts: Facts) -> tuple[Finding, ...]:
     return _ordered([*_excused(found, facts.guards, facts.now), *held(facts)])
 
 
-def judge_collection(guards: Guards, store: str, now: int) -> tuple[Finding, ...]:
-    """What policy says of collecting garbage at all; what must stay is for its roots."""
-    return _ordered(_excused(frozen(guards, store, now), guards, now))
+def judge_collection(guards: Guards, store: str, lineage: Lineage | None, now: int) -> tuple[Finding, ...]:
+    """What policy says of collecting garbage now, at a commit; what must stay is for its roots."""
+    found = [*frozen(guards, store, now)]
+    if lineage is not None:
+        found += out_of_order(store, lineage, Purpose.APPLY)
+    return _ordered(_excused(found, guards, now))
 
 
 def _excused(found: Iterable[Finding], guards: Guards, now: int) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Rules about who may change what, and when: freezes, owners, protected things, withdrawn releases.
+"""Rules about who may change what, when and after what: freezes, owners, protected things, commits.
 
 They judge a plan by what people decided about it, not by what is in it. Nothing here reads a clock: the
 time is one of the facts.
@@ -7,14 +7,16 @@ time is one of the facts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
 
-from reconciler.governance import Freeze, Guards, Ownership
+from reconciler.governance import Ancestry, Freeze, Guards, Lineage, Ownership
 from reconciler.model import Finding, Place, Severity
 from reconciler.policy.actions import DELETE, RETARGET
 from reconciler.policy.calendar import closed_until, reopens, spoken
-from reconciler.policy.facts import Facts, StoreFacts
+from reconciler.policy.facts import Facts, Purpose, StoreFacts
 
 
 def freeze_window(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
@@ -43,6 +45,55 @@ def _frozen(freeze: Freeze, store: str, opens: int) -> Finding:
         code="E_FREEZE",
         fix="apply after that; what cannot wait needs a waiver with a reason and an expiry",
     )
+
+
+def commit_order(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
+    """What is applied descends from what was applied last, so that nothing old is applied once more."""
+    if store.lineage is not None:
+        yield from out_of_order(store.name, store.lineage, facts.purpose)
+
+
+def out_of_order(store: str, lineage: Lineage, purpose: Purpose) -> Iterator[Finding]:
+    """A commit that does not descend from the one that was applied last.
+
+    A change under review may still be brought up to date, so it is only warned of that.
+    """
+    if lineage.ancestry is Ancestry.FORWARD:
+        return
+    planned, last = lineage.planned[:_SHORT], lineage.last[:_SHORT]
+    code, message, fix = _ORDERS[lineage.ancestry]
+    denies = purpose is Purpose.APPLY or lineage.ancestry is Ancestry.OLDER
+    yield Finding(
+        rule="commit-order",
+        severity=Severity.DENY if denies else Severity.WARN,
+        subject=store,
+        message=message.format(planned=planned, last=last) + ("" if denies else "; apply would refuse it"),
+        code=code,
+        fix=fix,
+    )
+
+
+_SHORT: Final = 12
+_WAIVER: Final = "where history was rewritten, a waiver of commit-order for the store says so"
+_ORDERS: Final[Mapping[Ancestry, tuple[str, str, str]]] = MappingProxyType(
+    {
+        Ancestry.OLDER: (
+            "E_COMMIT_ORDER",
+            "commit {planned} is older than {last}, which was applied last",
+            "plan a newer commit; to go back, make one with 'reconciler rollback' or 'git revert'",
+        ),
+        Ancestry.ASIDE: (
+            "E_COMMIT_ORDER",
+            "commit {planned} does not contain {last}, which was applied last",
+            f"merge the branch that is applied; {_WAIVER}",
+        ),
+        Ancestry.UNKNOWN: (
+            "E_COMMIT_UNKNOWN",
+            "whether commit {planned} contains {last}, which was applied last, cannot be told in this clone",
+            f"fetch the whole history ('git fetch --unshallow', in CI fetch-depth: 0); {_WAIVER}",
+        ),
+    }
+)
 
 
 def required_owners(facts: Facts, store: StoreFacts) -> Iterator[Finding]:

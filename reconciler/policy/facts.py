@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
 
 from reconciler.diff import Difference
-from reconciler.governance import Guards, Pins
+from reconciler.governance import Guards, Lineage, Pins
 from reconciler.ledger import Inventory
 from reconciler.model import Address, Change, Desired, Finding, Place, Slots, Terms
 from reconciler.plan import StorePlan
@@ -53,6 +54,7 @@ class StoreFacts:
         formerly: what the ledger says of releases that are to return: the slots that they had before they
             went.
         unsound: addresses of rollback targets whose bytes did not verify when they were read again.
+        lineage: how the planned commit stands to the one that was applied last; None where that is not asked.
     """
 
     plan: StorePlan
@@ -66,6 +68,7 @@ class StoreFacts:
     editions: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     formerly: Mapping[Address, Slots] = field(default_factory=lambda: MappingProxyType({}))
     unsound: frozenset[Address] = frozenset()
+    lineage: Lineage | None = None
 
     @cached_property
     def actions(self) -> Mapping[Address, str]:
@@ -118,11 +121,19 @@ class StoreFacts:
         return found
 
 
+class Purpose(Enum):
+    """What a plan is made for: to be shown, or to be carried out now."""
+
+    REVIEW = "review"
+    APPLY = "apply"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """A whole plan as rules see it.
 
     `now` is Unix seconds, taken once for the run. `terms` are those of what is promoted to the federation.
+    `purpose` matters to what may still change before an apply.
     """
 
     desired: Desired
@@ -132,6 +143,7 @@ class Facts:
     manifest_ids: frozenset[str]
     now: int
     terms: Mapping[Address, Terms] = field(default_factory=lambda: MappingProxyType({}))
+    purpose: Purpose = Purpose.REVIEW
 
 
 Rule = Callable[[Facts], Iterator[Finding]]

@@ -10,7 +10,8 @@ Decides, of a plan and of a ledger's record:
   names that the store itself keeps right in the same step;
 - a change begins with what the steps before it left there;
 - nothing is created after something was taken away;
-- of a record: a release that was found with one content is not found with another one later.
+- of a record: a release that was found with one content, or a version that named one manifest, never has
+  another one later, except where break-glass let it move.
 
 What a plan does not touch does not move while it runs, so a need that was never seen is left to the rules
 that judge the observation.
@@ -141,20 +142,43 @@ def record_problems(shape: Shape, records: Iterable[Record], store: str) -> Iter
         store: its name, for problems.
     """
     walk = _Walk(shape, seen=set())
-    contents: dict[tuple[Address, str], object] = {}
+    contents: dict[tuple[Address, str], Value] = {}
     for record in records:
+        taken = (
+            Change(at, slot, None, value) for at, slots in record.run.adopted for slot, value in slots.items()
+        )
+        for address, message in _moved(shape, record, taken, contents):
+            yield _recorded(record, store, address, message)
         landed = {r.step for r in record.results or () if r.outcome is Outcome.APPLIED}
         steps = [step for step in record.steps if step.id in landed]
         _recall(walk, record, steps)
         for step in steps:
             for address, message in walk.do(by_address(step.changes)):
                 yield _recorded(record, store, address, f"after '{step.id}' {message}")
-            for address, slot, _, after in step.changes:
-                if after is None or (address.kind, slot) not in shape.permanent:
-                    continue
-                if contents.setdefault((address, slot), after) != after:
-                    message = f"its {slot} was {contents[address, slot]} before, and became {after}"
-                    yield _recorded(record, store, address, message)
+            for address, message in _moved(shape, record, step.changes, contents):
+                yield _recorded(record, store, address, message)
+
+
+def _moved(
+    shape: Shape, record: Record, changes: Iterable[Change], contents: dict[tuple[Address, str], Value]
+) -> Iterator[tuple[Address, str]]:
+    """What a record gave another content than it ever had: published bytes, and names of one release."""
+    allowed = {address for address, _ in record.run.break_glass}
+    for address, slot, before, after in changes:
+        if after is None or not _fixed(shape, address, slot, after):
+            continue
+        had = contents.setdefault((address, slot), after if before is None else before)
+        if had != after:
+            contents[address, slot] = after
+            if address not in allowed:
+                yield address, f"its {slot} was {had} before, and became {after}"
+
+
+def _fixed(shape: Shape, address: Address, slot: str, value: Value) -> bool:
+    """Whether a slot that holds this may never hold anything else: content, and what a version names."""
+    if (address.kind, slot) in shape.permanent:
+        return isinstance(value, str)  # a list is what the store derives
+    return (address.kind, slot) in shape.retained and shape.release(address, {slot: value}) is not None
 
 
 def _recall(walk: _Walk, record: Record, steps: Sequence[Step]) -> None:

@@ -38,6 +38,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "release-retention": each_store(movement.release_retention),
         "last-release": each_store(movement.last_release),
         "freeze-window": each_store(control.freeze_window),
+        "commit-order": each_store(control.commit_order),
         "required-owners": each_store(control.required_owners),
         "protected": each_store(control.protected),
         "protected-live": each_store(protection.protected_live),

@@ -12,7 +12,6 @@ import pytest
 from reconciler.canonical import canonical
 from reconciler.errors import Corrupt, Problem
 from reconciler.ledger import (
-    Inventory,
     Run,
     file_name,
     intent_bytes,
@@ -235,8 +234,19 @@ def test_inventory_folds_adoptions_and_applied_changes_in_order() -> None:
     adopts = record(replace(GIT, adopted=((HUMAN, {"artifact": DIGEST, "entry": "listed"}),)), (), ())
     more = record(GIT, (step("a", Change(HUMAN, "diffs", None, ("d",))),), landed("a"))
     away = record(GIT, (step("a", Change(HUMAN, "entry", "listed", None)),), landed("a"))
-    assert inventory([adopts]) == Inventory({HUMAN: {"artifact": DIGEST, "entry": "listed"}})
-    assert inventory([adopts, more, away]) == Inventory({HUMAN: {"artifact": DIGEST, "diffs": ("d",)}})
+    assert dict(inventory([adopts]).recorded) == {HUMAN: {"artifact": DIGEST, "entry": "listed"}}
+    assert dict(inventory([adopts, more, away]).recorded) == {HUMAN: {"artifact": DIGEST, "diffs": ("d",)}}
+
+
+def test_last_commit_is_that_of_the_last_apply_from_git_that_landed() -> None:
+    first, second = replace(GIT, commit="a" * 40), replace(GIT, commit="b" * 40)
+    applied = record(first, (PROMOTE,), landed("promote"))
+    failed = record(second, (PROMOTE,), (StepResult(step="promote", outcome=Outcome.FAILED),))
+    adopts = record(replace(second, adopted=((HUMAN, {"entry": "listed"}),)), (), ())
+    hand = record(HAND, (PROMOTE,), landed("promote"))
+    assert inventory([hand]).commit == ""
+    assert inventory([applied, hand, failed]).commit == "a" * 40
+    assert inventory([applied, adopts, hand]).commit == "b" * 40
 
 
 def test_address_that_an_apply_emptied_stays_known_but_is_not_owned() -> None:

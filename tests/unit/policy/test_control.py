@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.governance import Guards, Ownership
+from reconciler.governance import Ancestry, Guards, Lineage, Ownership
 from reconciler.ledger import Inventory
 from reconciler.model import Meta
+from reconciler.policy import Purpose
 from tests.unit.policy.scenes import (
     at,
     facts_of,
@@ -107,3 +108,21 @@ def test_protected_version_is_not_yanked() -> None:
     )
     facts = whole(store, guards=Guards(protected=("r/tag/eth/main@1*",)))
     assert said("protected", facts) == [("deny", "r/tag/eth/main@1.0.0", "E_PROTECTED")]
+
+
+@pytest.mark.parametrize(
+    ("ancestry", "reviewed", "applied"),
+    [
+        (Ancestry.FORWARD, [], []),
+        (Ancestry.OLDER, [("deny", "m", "E_COMMIT_ORDER")], [("deny", "m", "E_COMMIT_ORDER")]),
+        (Ancestry.ASIDE, [("warn", "m", "E_COMMIT_ORDER")], [("deny", "m", "E_COMMIT_ORDER")]),
+        (Ancestry.UNKNOWN, [("warn", "m", "E_COMMIT_UNKNOWN")], [("deny", "m", "E_COMMIT_UNKNOWN")]),
+    ],
+)
+def test_what_is_applied_descends_from_what_was_applied_last(
+    ancestry: Ancestry, reviewed: list[tuple[str, str, str]], applied: list[tuple[str, str, str]]
+) -> None:
+    store = facts_of(live([human(110)]), [listed(human(110)), listed(human(111))])
+    facts = whole(replace(store, lineage=Lineage("a" * 40, "b" * 40, ancestry)))
+    assert said("commit-order", facts) == reviewed
+    assert said("commit-order", replace(facts, purpose=Purpose.APPLY)) == applied

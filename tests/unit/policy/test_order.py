@@ -182,3 +182,31 @@ def test_record_of_a_registry_is_walked_too() -> None:
     name = Change(Address("m", "tag", "eth/main@1.0.0"), "manifest", None, digest)
     problems = list(record_problems(REGISTRY, history(one("unlink", unlink), one("tag", name)), "m"))
     assert [(p.code, p.path) for p in problems] == [("E_ORDER", "m/tag/eth/main@1.0.0")]
+
+
+def test_version_that_named_another_manifest_before_is_found_in_the_record() -> None:
+    version = Address("r", "tag", "eth/main@1.0.0")
+    dev = Address("r", "tag", "eth/main@dev")
+    first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    steps = (
+        one("tag", Change(version, "manifest", None, first), Change(dev, "manifest", None, first)),
+        one("move", Change(version, "manifest", first, second), Change(dev, "manifest", first, second)),
+        one("untag", Change(version, "manifest", second, None)),
+        one("tag again", Change(version, "manifest", None, first)),
+    )
+    problems = list(record_problems(REGISTRY, history(*steps), "r"))
+    assert [(p.path, p.message) for p in problems] == [
+        (str(version), f"record 2 of store r: its manifest was {first} before, and became {second}"),
+        (str(version), f"record 4 of store r: its manifest was {second} before, and became {first}"),
+    ]
+
+
+def test_version_that_break_glass_let_move_is_no_problem_of_the_record() -> None:
+    version = Address("r", "tag", "eth/main@1.0.0")
+    first, second = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    before, after = history(
+        one("tag", Change(version, "manifest", None, first)),
+        one("move", Change(version, "manifest", first, second)),
+    )
+    allowed = replace(after, run=replace(after.run, break_glass=((version, "the file was truncated"),)))
+    assert list(record_problems(REGISTRY, (before, allowed), "r")) == []
