@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.canonical import parse_strict, sha256_digest
@@ -330,7 +330,9 @@ def check_datasets(draft: Draft) -> None:
         _check_latest(assertion, wishes, config.settings if config else {}, draft)
 
 
-def _check_builds(versions: Iterable[tuple[Version, Pin]], draft: Draft) -> None:
+def _check_builds(versions: Sequence[tuple[Version, Pin]], draft: Draft) -> None:
+    if len({version.precedence for version, _ in versions}) == len(versions):
+        return
     seen: dict[str, tuple[Version, Pin]] = {}
     for version, pin in versions:
         first, earlier = seen.setdefault(version.precedence, (version, pin))
