@@ -110,7 +110,9 @@ def _versions(document: Document, draft: Draft, store: str, dataset: str) -> Ite
     for (text, entry), (line, column) in zip(versions.items(), places, strict=True):
         place = Place(document.path, line, column)
         version = _judge_version(text, place, draft)
-        digest, file = _named(entry["manifest"], document, draft, ("versions", text, "manifest"))
+        digest, file = entry["manifest"], None
+        if digest_problem(digest) is not None:  # a file's path, or a mistake
+            digest, file = _named(digest, document, draft, ("versions", text, "manifest"))
         if len(entry) == 1:  # nearly every version of a large dataset is its manifest alone
             yield Pin(store, dataset, text, place, digest, file, version)
             continue

@@ -417,10 +417,10 @@ def asked(registry: Registry) -> Answers:
     problems: list[Problem] = []
     read: dict[ManifestHash, bool] = {}
     tags = registry.state().tags
-    for tag in tags:
-        reference = f"{tag.namespace}/{tag.name}@{tag.version}"
+    for namespace, name, version, named, _ in tags:
+        reference = f"{namespace}/{name}@{version}"
         resolved = registry.resolve_text(reference)
-        if resolved is None or resolved.hash != tag.hash:
+        if resolved is None or resolved.hash != named:
             problems.append(
                 Problem(code="E_REFERENCE_UNKNOWN", message="the tag does not resolve", path=reference)
             )

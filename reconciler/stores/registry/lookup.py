@@ -9,11 +9,10 @@ Versions come highest first, by SemVer precedence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.errors import Corrupt, Unavailable
@@ -36,18 +35,14 @@ from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.session import HEAD, Database, NothingThere, Row, Session
 from reconciler.stores.registry.values import (
     LatestRule,
-    LinkState,
     ManifestEntry,
-    ManifestState,
     RegistryState,
     Resolved,
     Tag,
-    TagState,
     Tombstone,
 )
 
 _NOWHERE: Final = "nothing"
-_Named = TypeVar("_Named", ManifestState, LinkState, TagState)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +289,7 @@ class Lookup:
             manifests = session.rows(sql.HASHES)
             links = session.rows(sql.ALL_LINKS)
             tags = session.rows(sql.ALL_TAGS)
-        return RegistryState(_each(ManifestState, manifests), _each(LinkState, links), _each(TagState, tags))
+        return RegistryState(tuple(row[0] for row in manifests), tuple(links), tuple(tags))
 
     def history(self) -> Iterator[Record]:
         """The ledger, oldest first, its chain checked.
@@ -348,11 +343,6 @@ class Lookup:
         with self._reading() as session:
             rows = session.rows(sql.FORGOTTEN, (session.now() - grace,))
         return tuple(ManifestHash(row[0]) for row in rows)
-
-
-def _each(kind: type[_Named], rows: Iterable[Row]) -> tuple[_Named, ...]:
-    """Very many rows as named tuples, without a Python call for each."""
-    return tuple(map(partial(tuple.__new__, kind), rows))
 
 
 def _tag(row: Row) -> Tag:

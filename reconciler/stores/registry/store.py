@@ -63,7 +63,7 @@ from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.s3_access import access_of
 from reconciler.stores.registry.session import Database
 from reconciler.stores.registry.transaction import Contents, named_by
-from reconciler.stores.registry.values import BreakGlass, LatestRule, ManifestState, RegistryState, TagState
+from reconciler.stores.registry.values import BreakGlass, LatestRule, RegistryState, TagRow
 
 __all__ = ["INTEGRITY", "SHAPE", "RegistryStore", "open_database", "open_store", "scratch"]
 
@@ -432,14 +432,14 @@ def _things(
     A slot is made when it is asked for: there may be very many, and each is looked at once.
     """
     users: dict[tuple[str, str, ManifestHash], list[str]] = defaultdict(list)
-    tags: list[tuple[str, TagState]] = []
+    tags: list[tuple[str, TagRow]] = []
     for tag in state.tags:
         namespace, name, version, manifest, _ = tag
         key = f"{namespace}/{name}@{version}"
         tags.append((key, tag))
         if version != LATEST:
             users[namespace, name, manifest].append(key)
-    links = [(f"{link.namespace}/{link.name}@{digest_of(link.hash)}", link) for link in state.links]
+    links = [(f"{row[0]}/{row[1]}@{digest_of(row[2])}", row) for row in state.links]
     for key, link in sorted(links, key=itemgetter(0)):
         address = Address(store, LINK, key)
         if wanted is None or address in wanted:
@@ -455,8 +455,8 @@ def _things(
             yield address, {NAMED: digest_of(named), YANKED: YANKED} if yanked else {NAMED: digest_of(named)}
 
 
-def _manifest(store: str, manifest: ManifestState) -> Address:
-    return Address(store, MANIFEST, digest_of(manifest.hash))
+def _manifest(store: str, manifest: ManifestHash) -> Address:
+    return Address(store, MANIFEST, digest_of(manifest))
 
 
 def _object_problems(objects: Objects, manifest: ManifestHash, depth: Depth) -> tuple[Problem, ...]:

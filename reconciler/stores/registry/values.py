@@ -101,33 +101,16 @@ class Written(NamedTuple):
     changes: tuple[Change, ...]
 
 
-class ManifestState(NamedTuple):
-    """A manifest as a snapshot sees it."""
+LinkRow = tuple[str, str, ManifestHash]
+"""Namespace, name and manifest of a link; a plain row, because there may be very many."""
 
-    hash: ManifestHash
-
-
-class LinkState(NamedTuple):
-    """A link as a snapshot sees it."""
-
-    namespace: str
-    name: str
-    hash: ManifestHash
-
-
-class TagState(NamedTuple):
-    """A tag as a snapshot sees it."""
-
-    namespace: str
-    name: str
-    version: str
-    hash: ManifestHash
-    yanked: bool
+TagRow = tuple[str, str, str, ManifestHash, bool]
+"""Namespace, name, version and manifest of a tag, and whether it is yanked."""
 
 
 class RegistryState(NamedTuple):
     """Everything that a registry names, in one consistent reading, in byte order."""
 
-    manifests: tuple[ManifestState, ...]
-    links: tuple[LinkState, ...]
-    tags: tuple[TagState, ...]
+    manifests: tuple[ManifestHash, ...]
+    links: tuple[LinkRow, ...]
+    tags: tuple[TagRow, ...]

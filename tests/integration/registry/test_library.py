@@ -320,6 +320,6 @@ def test_what_one_handle_wrote_another_one_sees(world: World) -> None:
     other = world.open(create=False)
     assert latest(other) == "1.0.0"
     state = other.state()
-    assert [tag.version for tag in state.tags] == ["1.0.0", "latest"]
-    assert [link.hash for link in state.links] == [hash_of(1)]
-    assert [manifest.hash for manifest in state.manifests] == [hash_of(1)]
+    assert [version for _, _, version, _, _ in state.tags] == ["1.0.0", "latest"]
+    assert [manifest for _, _, manifest in state.links] == [hash_of(1)]
+    assert state.manifests == (hash_of(1),)

@@ -24,11 +24,10 @@ from tests.integration.registry.world import ETH, RUN, World, content, hash_of, 
 
 def highest(state: RegistryState, dataset: DatasetName = ETH) -> tuple[str | None, str | None]:
     """The manifest of the highest stable version, and that of `latest`, as one reading sees them."""
-    tags = [tag for tag in state.tags if (tag.namespace, tag.name) == dataset]
-    stable = [tag for tag in tags if tag.version not in ("latest", "dev") and "-" not in tag.version]
-    best = max(stable, key=lambda tag: parse_version(tag.version).precedence, default=None)
-    named = next((tag.hash for tag in tags if tag.version == "latest"), None)
-    return (best.hash if best else None, named)
+    tags = {version: manifest for *of, version, manifest, _ in state.tags if tuple(of) == dataset}
+    stable = [version for version in tags if version not in ("latest", "dev") and "-" not in version]
+    best = max(stable, key=lambda version: parse_version(version).precedence, default=None)
+    return (tags[best] if best else None, tags.get("latest"))
 
 
 def tag_in(world: World, dataset: DatasetName, version: str, number: int) -> None:
