@@ -56,6 +56,22 @@ def _question(query: bytes) -> str:
     return ".".join(labels)
 
 
+_TRIES = 20
+
+
+def _on_one_port(
+    datagrams: type[socketserver.BaseRequestHandler], streams: type[socketserver.BaseRequestHandler]
+) -> tuple[socketserver.ThreadingUDPServer, socketserver.ThreadingTCPServer]:
+    """Both servers on the same free port: one that is free for datagrams may be taken for streams."""
+    for _ in range(_TRIES):
+        first = socketserver.ThreadingUDPServer(("127.0.0.1", 0), datagrams)
+        try:
+            return first, socketserver.ThreadingTCPServer(first.server_address, streams)
+        except OSError:
+            first.server_close()
+    raise AssertionError(f"no port was free for both in {_TRIES} tries")
+
+
 @contextmanager
 def running(says: Says, streamed: Says | None = None) -> Iterator[Server]:
     """A nameserver; without `streamed` it takes no streams."""
@@ -76,10 +92,8 @@ def running(says: Says, streamed: Says | None = None) -> Iterator[Server]:
             for one in streamed(query) if streamed else ():
                 self.wfile.write(struct.pack("!H", len(one)) + one)
 
-    with (
-        socketserver.ThreadingUDPServer(("127.0.0.1", 0), Datagrams) as datagrams,
-        socketserver.ThreadingTCPServer(datagrams.server_address, Streams) as streams,
-    ):
+    datagrams, streams = _on_one_port(Datagrams, Streams)
+    with datagrams, streams:
         server.address = Nameserver("127.0.0.1", datagrams.server_address[1])
         for one in (datagrams, streams):
             threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
