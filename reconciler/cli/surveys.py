@@ -10,6 +10,12 @@ costs nothing here.
   there by the clock of that store (when its ledger's outcome was put, never the time of a commit);
 - the ledger, where a release returns that an apply of ours took away.
 
+The intent of a plan does not hold what is read here: it binds what would change, not everything that was
+looked at, so that a plan stays good while others work beside it. Whoever applies surveys again and judges by
+that. Between this reading and the commit another writer can still make a judgement about a whole line
+untrue; what it cannot do is make the commit break what readers see, because the store compares every
+`before` and checks every name under its lock.
+
 Decides nothing about a plan and writes nothing.
 """
 
