@@ -48,7 +48,7 @@ FEW = settings(
 @pytest.fixture(params=[ServingHarness, RegistryHarness])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> NewHarness:
     """Makes empty live systems of one engine."""
-    return lambda: request.param(tmp_path)  # type: ignore[no-any-return]
+    return lambda: request.param(tmp_path)
 
 
 class Want(NamedTuple):
