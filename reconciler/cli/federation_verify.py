@@ -1,9 +1,11 @@
 """Whether an account serves exactly what git says: nothing is missing, moved, broken or hidden.
 
-The records are compared as `plan` compares them, byte for byte by their CIDs. Beyond that it asks what other
-readers get: a label of somebody else with the same name and version that is newer stands before ours, and
-readers that look at the newest hundred labels only (atdata's own client) miss the others. With `--deep`
-every shard is fetched, its hash compared, and one sample of it decoded.
+The records are compared as `plan` compares them, byte for byte by their CIDs, and the head that they stand
+under must be signed with the key of the account's identity; where that cannot be looked at it is not proved,
+which is a warning. Beyond that it asks what other readers get: a label of somebody else with the same name
+and version that is newer stands before ours, and readers that look at the newest hundred labels only
+(atdata's own client) miss the others. With `--deep` every shard is fetched, its hash compared, and one sample
+of it decoded.
 
 A failed check ends with exit code 8, a shard that cannot be fetched with 10. Nothing is written.
 """
@@ -19,10 +21,12 @@ from reconciler.cli.promotions import account
 from reconciler.cli.workspace import Opened, Workspace
 from reconciler.errors import Exit, InvalidInput, Problem, ReconcilerError, Unavailable, escaped
 from reconciler.model import Address, Change, Declaration, Shard
+from reconciler.stores.atproto.dagcbor import Data
 from reconciler.stores.atproto.keys import ENTRY, LABEL, SCHEMA
 from reconciler.stores.atproto.order import NAME, OF_SCHEMA, VERSION
-from reconciler.stores.atproto.published import SEEN, labels_by_name, out_of_sight, shards_of
+from reconciler.stores.atproto.published import SEEN, bucket_of, labels_by_name, out_of_sight, shards_of
 from reconciler.stores.atproto.repository import Key, Reading
+from reconciler.stores.atproto.signature import Verdict
 from reconciler.stores.atproto.store import AtprotoStore
 from reconciler.stores.bucket.reading import ShardReader, check_hash
 from reconciler.stores.bucket.sample import sampled
@@ -52,7 +56,7 @@ def verify(args: argparse.Namespace, console: Console) -> Exit:
         config = workspace.selected[0]
         opened = workspace.opened(config)
         store = account(opened.store)
-        checks = [*_records(workspace, opened), *_sight(store, workspace)]
+        checks = [*_records(workspace, opened), _signature(store), *_sight(store, workspace)]
         if args.deep:
             checks += _shards(workspace, store, console)
         document = {
@@ -105,6 +109,16 @@ def _differs(changes: list[Change]) -> str:
     return "it is not what git says"
 
 
+_OF_VERDICT: Final = {Verdict.PROVED: PASSED, Verdict.WRONG: FAILED, Verdict.UNPROVED: WARNING}
+
+
+def _signature(store: AtprotoStore) -> Check:
+    """Whether the account signed what it serves."""
+    found = store.proof()
+    detail = found.reason if found.verdict is not Verdict.UNPROVED else f"not proved: {found.reason}"
+    return Check("signature", store.did, _OF_VERDICT[found.verdict], detail)
+
+
 def _sight(store: AtprotoStore, workspace: Workspace) -> Iterator[Check]:
     """What readers get for the names that git declares."""
     reading = store.read()
@@ -137,9 +151,23 @@ def _shards(workspace: Workspace, store: AtprotoStore, console: Console) -> Iter
             continue
         shards = shards_of(stored.record, store.account.service, store.did)
         required = _required(reading, stored.slots)
+        if (elsewhere := _elsewhere(reader, stored.record)) is not None:
+            yield Check("shard", _called(wish), UNKNOWN, elsewhere)
+            continue
         for number, shard in enumerate(shards, 1):
             console.note(f"{_called(wish)}: shard {number} of {len(shards)}")
             yield _shard(reader, shard, f"{_called(wish)} {number}/{len(shards)}", required)
+
+
+def _elsewhere(reader: ShardReader, entry: Mapping[str, Data]) -> str | None:
+    """Why shards in a bucket are not fetched: a server that only a record names gets no credentials."""
+    bucket, endpoint = bucket_of(entry)
+    try:
+        if not endpoint or reader.asks(bucket, endpoint):
+            return None
+    except InvalidInput as error:
+        return _said(error.problems[0])
+    return f"it names {endpoint}, and no store of kind bucket declares that server for {bucket}"
 
 
 def _required(reading: Reading, slots: Mapping[str, Any]) -> frozenset[str]:

@@ -68,14 +68,14 @@ def resolved(
     if DID.fullmatch(identity):
         if service is not None:
             return Account(identity, service)
-        return Account(identity, _server(_document(identity, plc, connect, where), where))
+        return Account(identity, _server(did_document(identity, plc, connect, where), where))
     if not HANDLE.fullmatch(identity):
         raise _unknown("the identity of an account is a DID or a handle", identity, where)
     handle = identity.lower()
     if service is not None:
         return Account(_asked(handle, connect(service, where), where), service)
     did = _named(handle, texts, where) or _claimed(handle, connect, where)
-    document = _document(did, plc, connect, where)
+    document = did_document(did, plc, connect, where)
     names = document.get("alsoKnownAs")
     if not isinstance(names, list) or f"at://{handle}" not in names:
         raise _unknown("the account that this handle claims does not call itself so", handle, where)
@@ -118,8 +118,13 @@ def _checked(did: object, handle: str, where: str) -> str:
     return did
 
 
-def _document(did: str, plc: str, connect: Connect, where: str) -> dict[str, Any]:
-    """The DID document."""
+def did_document(did: str, plc: str, connect: Connect, where: str) -> dict[str, Any]:
+    """The document of a DID.
+
+    Raises:
+        InvalidInput: E_ACCOUNT, nobody knows it, or what is given is not its document.
+        Unavailable: whoever has it cannot be asked.
+    """
     if did.startswith("did:plc:"):
         data = _fetched(plc, f"/{did}", connect, did, where)
     else:

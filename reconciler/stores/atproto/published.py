@@ -54,6 +54,15 @@ def shards_of(entry: Mapping[str, Data], service: str, did: str) -> tuple[Shard,
     return ()
 
 
+def bucket_of(entry: Mapping[str, Data]) -> tuple[str, str]:
+    """The bucket of an entry in S3, and the server that it names for it; empty for other storage."""
+    storage = entry.get("storage")
+    if not isinstance(storage, dict) or storage.get("$type") != STORAGE_S3:
+        return "", ""
+    bucket, endpoint = storage.get("bucket"), storage.get("endpoint")
+    return (bucket if isinstance(bucket, str) else "", endpoint if isinstance(endpoint, str) else "")
+
+
 def _maps(of: Mapping[str, Data], name: str) -> Iterator[dict[str, Data]]:
     items = of.get(name)
     return (item for item in items if isinstance(item, dict)) if isinstance(items, list) else iter(())

@@ -207,6 +207,11 @@ class Repository:
         known = self._known
         return b"" if known is None else write_car(known.root, known.blocks)
 
+    def commit(self) -> bytes:
+        """The block of the commit that was read last; empty if nothing was read."""
+        known = self._known
+        return b"" if known is None else known.blocks[known.root]
+
     def begin_with(self, kept: bytes) -> None:
         """Take up what another process kept; what is no reading of this account is not used."""
         try:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from reconciler.canonical import sha256_digest
-from reconciler.errors import Conflict
+from reconciler.errors import Conflict, InvalidInput, Unavailable
 from reconciler.ledger import Record, RecordBytes, Run, file_name
 from reconciler.model import Address, Depth, Digest, Observed, Selection, Step, StepResult, StoreConfig
 from reconciler.points import allowance_of
@@ -25,12 +25,13 @@ from reconciler.stores.atproto import dns, keeping, restoring, transaction
 from reconciler.stores.atproto.budget import Budget
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
-from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, resolved
+from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, did_document, resolved
 from reconciler.stores.atproto.journal import Held, Kept, NumberTaken, open_journal
 from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.order import SHAPE
 from reconciler.stores.atproto.preconditions import check_form
 from reconciler.stores.atproto.repository import Reading, Repository
+from reconciler.stores.atproto.signature import Proof, Verdict, proof_of
 from reconciler.stores.atproto.writes import Wishes
 from reconciler.stores.atproto.xrpc import Pause, Refused, Secrets, Xrpc, patiently
 from reconciler.stores.keeping import Answers, Hold, Restored, refuse_unfinished
@@ -160,6 +161,20 @@ class AtprotoStore:
             Corrupt: E_REPOSITORY.
         """
         return self._repository.read()
+
+    def proof(self) -> Proof:
+        """Whether the account signed what is read of it, by the key that its identity names.
+
+        Raises:
+            Unavailable, Corrupt: as `reading`.
+        """
+        self.reading()
+        plc = str(self.config.settings.get("plc", PLC_DIRECTORY))
+        try:
+            document = did_document(self.did, plc, self._connect, self._where)
+        except (InvalidInput, Unavailable) as error:
+            return Proof(Verdict.UNPROVED, f"the account's identity cannot be read: {error.code}")
+        return proof_of(self._repository.commit(), document)
 
     def kept(self) -> bytes:
         """The last reading as bytes, from which a plan can be made elsewhere (`published_account`)."""

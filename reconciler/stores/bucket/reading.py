@@ -81,6 +81,14 @@ class ShardReader:
         if len(head) < _HEAD:
             _check_tar(head, shown)
 
+    def asks(self, bucket: str, endpoint: str) -> bool:
+        """Whether shards in a bucket are read from this server; credentials go nowhere else.
+
+        Raises:
+            InvalidInput: E_ENV, there are no credentials.
+        """
+        return (self._location(bucket).access.endpoint or "") == endpoint
+
     def measured(self, shard: Shard, *, limit: int = SHARD_LIMIT) -> Measured:
         """The hash and size of a shard, compared with the hash that is known.
 

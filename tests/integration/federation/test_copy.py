@@ -107,6 +107,23 @@ def test_shards_are_copied_to_a_bucket_and_read_by_another_client(world: World, 
     assert run_s3(world, "federation", "verify", "--store", "public", "--deep").code == 0
 
 
+def test_a_server_that_only_a_record_names_is_not_asked(world: World, endpoint: str) -> None:
+    source = world.repository.root / "var/source"
+    write_shards(source, 1)
+    bucket = f"{{kind: bucket, root: s3://{BUCKET}/kept, endpoint: {endpoint}, allowPrivate: true}}"
+    declare(world, f"  copies: {bucket}\n")
+    wish(world, [str(source / "0.tar")], "copies")
+    assert run_s3(world, "apply", "--yes").code == 0
+    elsewhere = bucket.replace(endpoint, "http://127.0.0.1:1")
+    declare(world, f"  copies: {elsewhere}\n")
+    ran = run_s3(world, "federation", "verify", "--store", "public", "--deep", "--output", "json")
+    (found,) = [one for one in ran.document["checks"] if one["status"] != "passed"]
+    assert (ran.code, found["status"], found["subject"]) == (10, "unknown", "d1")
+    assert found["detail"] == (
+        f"it names {endpoint}, and no store of kind bucket declares that server for {BUCKET}"
+    )
+
+
 def test_shards_become_blobs_of_the_account(world: World) -> None:
     source = world.repository.root / "var/source"
     (digest,) = write_shards(source, 1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.integration.command_line import Ran
 from tests.integration.federation.archives import archive, write_shards
 from tests.integration.federation.conftest import ENTRIES, LABELS, World
+from tests.servers import pds_proxy
 from tests.servers.files import FileServer, serving
 
 VERIFY = ("federation", "verify", "--store", "public")
@@ -41,7 +45,7 @@ def test_what_was_applied_is_verified_to_its_shards(world: World, files: FileSer
     hashes = publish(world, files)
     document = world.ok(*VERIFY, "--deep", "--output", "json").document
 
-    assert document["summary"] == {"passed": 5, "failed": 0, "unknown": 0, "warning": 0}
+    assert document["summary"] == {"passed": 6, "failed": 0, "unknown": 0, "warning": 0}
     shards = [one for one in document["checks"] if one["name"] == "shard"]
     assert [one["subject"] for one in shards] == ["d1 1/2", "d1 2/2"]
     assert shards[0]["detail"] == "10240 bytes, its hash holds, sample 000-000 decoded"
@@ -52,7 +56,48 @@ def test_what_was_applied_is_verified_to_its_shards(world: World, files: FileSer
 def test_without_deep_no_shard_is_fetched(world: World, files: FileServer) -> None:
     publish(world, files)
     text = world.ok(*VERIFY).out
-    assert (text, files.asked) == ("public: 3 of 3 checks passed; serves exactly what git says\n", [])
+    assert (text, files.asked) == ("public: 4 of 4 checks passed; serves exactly what git says\n", [])
+
+
+def test_the_head_of_the_repository_is_proved_by_the_accounts_own_key(
+    world: World, files: FileServer
+) -> None:
+    publish(world, files)
+    (found,) = [
+        one for one in world.ok(*VERIFY, "--output", "json").document["checks"] if one["name"] == "signature"
+    ]
+    assert (found["subject"], found["status"]) == (world.account.did, "passed")
+    assert found["detail"] == "the head of the repository is signed with the account's key"
+
+
+def identity(world: World, fault: pds_proxy.Said) -> Ran:
+    """`federation verify` where the directory answers something else for the account."""
+    with pds_proxy.before(world.server.plc, pds_proxy.Plan(f"/{world.account.did}", fault, times=9)) as proxy:
+        world.repository.edit("desired/stores.yaml", world.server.plc, proxy.url)
+        world.repository.commit("Another directory")
+        return world.run(*VERIFY, "--output", "json")
+
+
+def test_a_head_that_another_key_signed_fails(world: World, files: FileServer) -> None:
+    publish(world, files)
+    did = world.account.did
+    place = f"{world.server.plc}/{world.server.account().did}"
+    with urllib.request.urlopen(place) as answer:  # noqa: S310 - our own directory
+        other = json.load(answer)
+    ran = identity(world, pds_proxy.Said(200, json.dumps({**other, "id": did}).encode()))
+    assert (ran.code, failed(ran.document)) == (
+        8,
+        ["signature the head of the repository is not signed with the account's key"],
+    )
+
+
+def test_a_head_whose_key_cannot_be_looked_up_is_not_proved(world: World, files: FileServer) -> None:
+    publish(world, files)
+    ran = identity(world, pds_proxy.Said(404))
+    assert (ran.code, failed(ran.document)) == (
+        0,
+        ["signature not proved: the account's identity cannot be read: E_ACCOUNT"],
+    )
 
 
 def test_an_account_that_is_behind_git_fails(world: World, files: FileServer) -> None:
