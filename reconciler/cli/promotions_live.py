@@ -90,9 +90,9 @@ def promoted(
                 unseen.append(promotion)
     if problems:
         raise InvalidInput(problems)
-    found = resolved(read, publisher_of(store.did, store.reading()))
+    found = resolved(read, publisher_of(store.did, store.read()))
     for promotion in unseen:
-        _leave(promotion, store.reading(), ours, found)
+        _leave(promotion, store.read(), ours, found)
     notes = tuple(
         f"{one.name}@{one.version} ({one.place}) is not planned: its source is not in the snapshot"
         for one in unseen
@@ -124,7 +124,7 @@ class _Sources:
         key = Key(ENTRY, entry_key(promotion))
         if promotion.origin.index:
             pinned = {"entryCid": promotion.origin.cid}
-            return _of_entry(self._store.reading(), key, pinned, copied=bool(promotion.copy_to))
+            return _of_entry(self._store.read(), key, pinned, copied=bool(promotion.copy_to))
         found = self.files.read(promotion.origin)
         return None if found is None else self._placed(promotion, found, key)
 
@@ -136,7 +136,7 @@ class _Sources:
                 raise InvalidInput(unfit)
             return source
         pinned = {**source.provenance, "copiedFrom": copy_pin(promotion.copy_to, source.shards)}
-        entry = served_from(self._store.reading(), key.key, pinned)
+        entry = served_from(self._store.read(), key.key, pinned)
         if entry is None:
             raise _NotSeen
         return live_source(source, entry, pinned)

@@ -35,7 +35,7 @@ class PublishedAccount(PublishedStore):
         if listed != {tuple(key): dict(stored.slots) for key, stored in self._reading.records.items()}:
             raise _refused("it lists other records than the account's repository in it has", config.name)
 
-    def reading(self) -> Reading:
+    def read(self) -> Reading:
         """The records as they were."""
         return self._reading
 

@@ -166,9 +166,9 @@ class AtprotoStore:
         """Whether the account signed what is read of it, by the key that its identity names.
 
         Raises:
-            Unavailable, Corrupt: as `reading`.
+            Unavailable, Corrupt: as `read`.
         """
-        self.reading()
+        self.read()
         plc = str(self.config.settings.get("plc", PLC_DIRECTORY))
         try:
             document = did_document(self.did, plc, self._connect, self._where)
