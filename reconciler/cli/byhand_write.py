@@ -19,6 +19,7 @@ from typing import Any
 from reconciler.cli.byhand import Hand, dataset_of
 from reconciler.cli.byhand_policy import refuse_denied
 from reconciler.cli.console import Console
+from reconciler.cli.packets import keep_packets
 from reconciler.cli.workspace import TOOL, source_date_epoch
 from reconciler.errors import (
     Conflict,
@@ -132,6 +133,7 @@ def carry_out(
                 status="dry-run", said=intention.said, steps=steps, results=(), notes=intention.notes
             )
         if not steps:
+            keep_packets(hand.opened, console)  # of a run that was finished, or killed before its packet
             return Written(
                 status="unchanged", said=intention.said, steps=(), results=(), notes=intention.notes
             )
@@ -141,6 +143,7 @@ def carry_out(
             if conflict.code != "E_CONFLICT" or intention.base is not None or attempt == _ATTEMPTS:
                 raise
             continue
+        keep_packets(hand.opened, console)
         check_landed(results)
         return Written(
             status="done", said=intention.said, steps=steps, results=results, notes=intention.notes

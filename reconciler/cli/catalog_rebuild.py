@@ -17,6 +17,7 @@ from reconciler.cli.byhand import Hand, Operations, add_operation, add_store, ad
 from reconciler.cli.byhand_write import check_landed, run_of
 from reconciler.cli.catalog_file import refusals
 from reconciler.cli.console import Console
+from reconciler.cli.packets import keep_packets
 from reconciler.errors import Corrupt, Exit, Problem
 from reconciler.ledger import ledger_state
 from reconciler.model import DatasetId, Depth
@@ -48,6 +49,7 @@ def rebuild(args: argparse.Namespace, console: Console) -> Exit:
             return _preview(console, hand, wanted)
         store = cast("ServingStore", hand.opened.store)
         rebuilt = store.rebuild(run_of(args), wanted=wanted, aliases=aliases)
+        keep_packets(hand.opened, console)
         check_landed(rebuilt.results)
         status = "done" if rebuilt.results or rebuilt.quarantined else "unchanged"
         listed = sorted(_listed(hand))

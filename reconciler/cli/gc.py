@@ -27,6 +27,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.files import read_file, replace_file
 from reconciler.cli.lineage import lineage
 from reconciler.cli.options import add_output
+from reconciler.cli.packets import keep_packets
 from reconciler.cli.pinned import kept
 from reconciler.cli.protected import check_writing
 from reconciler.cli.workspace import TOOL, Opened, Workspace, refreshed
@@ -129,6 +130,7 @@ def apply(args: argparse.Namespace, console: Console) -> Exit:
             _check_confirmed(args, console, found, roots.retention, reviewed=expected is not None)
             run = _run(args, workspace, found)
             collected = collector(one.store).collect(found.again(roots), run)
+            keep_packets(one, console)
     console.answer(lambda: _document(found, collected), lambda: _collected_text(found, collected))
     return _ended(console, collected)
 

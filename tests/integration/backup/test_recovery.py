@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from reconciler.stores.serving.catalog import parse_catalog, struct_digest
 from tests.integration.backup.conftest import Vault, files, kept, parts
 from tests.integration.backup.test_serving import flip
 from tests.integration.cli_byhand.conftest import H110, M110
+from tests.integration.evidence.conftest import write_key
 from tests.integration.gitops.conftest import let_latest_go_back
+from tests.unit.evidence.packets import ADA, EVE
 
 ALL = [  # without a rehearsal and a server
     "backup-whole",
@@ -62,6 +65,27 @@ def test_the_report_of_a_drill_is_saved_and_kept_beside_the_backup(vault: Vault)
     saved = json.loads((vault.root / "drill.json").read_bytes())
     beside = json.loads((vault.archive / f"drills/serving/{1:020d}.json").read_bytes())
     assert (code, saved, beside) == (0, report, report)
+
+
+def test_the_report_of_a_drill_is_signed_and_verified_with_nothing_but_a_public_key(
+    vault: Vault, tmp_path: Path
+) -> None:
+    for owner, key in (("ada", ADA), ("eve", EVE)):
+        write_key(tmp_path, owner, key)
+    vault.backup()
+    assert drill(vault, "--out", "drill.json")[0] == 0
+    vault.ok("evidence", "sign", "drill.json", "--key", str(tmp_path / "ada.key"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("drill.json", "drill.json.dsse.json"):
+        shutil.move(vault.root / name, elsewhere)
+    verify = ("evidence", "verify", str(elsewhere / "drill.json"), "--key")
+    assert "signed by" in vault.ok(*verify, str(tmp_path / "ada.pub")).out
+    assert vault.run(*verify, str(tmp_path / "eve.pub")).error == "E_NOT_SIGNED"
+    report = elsewhere / "drill.json"
+    report.write_bytes(report.read_bytes().replace(b'"proved":true', b'"proved":null', 1))
+    ran = vault.run(*verify, str(tmp_path / "ada.pub"))
+    assert (ran.code, ran.error) == (8, "E_STATEMENT")
 
 
 def test_a_scratch_directory_that_is_not_there_is_an_error(vault: Vault) -> None:

@@ -236,3 +236,25 @@ def test_validate_checks_a_file_and_touches_no_store(desk: Desk) -> None:
         "canonical": False,
         "catalog_sha256": ONE_PROMOTED,
     }
+
+
+def test_every_write_by_hand_leaves_its_packet_at_once(desk: Desk) -> None:
+    desk.promote(H110, H111)
+    desk.latest(H111)
+    kept = sorted((desk.root / "store/.reconciler/evidence").iterdir())
+    assert [path.name for path in kept] == [
+        f"{number:020d}.packet.json" for number in range(1, desk.records() + 1)
+    ]
+    packet = json.loads(kept[-1].read_bytes())
+    assert packet["previous"] == json.loads(kept[-2].read_bytes())["root"]
+
+
+def test_a_packet_that_was_left_out_is_written_by_the_next_command_that_changes_nothing_else(
+    desk: Desk,
+) -> None:
+    desk.promote(H110)
+    last = max((desk.root / "store/.reconciler/evidence").iterdir())
+    data = last.read_bytes()
+    last.unlink()
+    desk.ok("catalog", "promote", H110, *STORE)
+    assert last.read_bytes() == data

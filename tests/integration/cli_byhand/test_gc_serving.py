@@ -240,6 +240,8 @@ def test_a_missing_catalog_stops_it(aged: Desk, tmp_path: Path) -> None:
     (store / "catalog.json").rename(tmp_path / "catalog.json")
     aged.refused(*PLAN, code=8, error="E_CATALOG_MISSING")
     (store / ".reconciler/ledger").rename(tmp_path / "ledger")
+    aged.refused(*PLAN, code=8, error="E_LEDGER_CHAIN")  # packets stand beside no ledger
+    (store / ".reconciler/evidence").rename(tmp_path / "evidence")
     aged.refused(*PLAN, code=9, error="E_GC_ROOTS")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 
@@ -191,3 +192,57 @@ def test_a_release_of_a_registry_comes_back_with_its_tags(repository: Repository
     repository.ok("apply", "--yes", "--store", "registry")
     listed = repository.ok("registry", "tag", "list", "eth/main", "--store", "registry").out
     assert ("1.0.0" in listed, "2.0.0" in listed, "dev" in listed) == (True, False, False)
+
+
+def test_a_rollback_is_reviewed_merged_applied_and_held_until_its_hold_expires(moved: Repository) -> None:
+    """With a protected branch whose policy judges every step."""
+    policy = moved.root / "desired/policy.yaml"
+    policy.write_text("apiVersion: reconciler/v1\nkind: Policy\nseverities: {source-reachable: deny}\n")
+    moved.commit("A policy")
+    moved.git("config", "reconciler.protectedBranch", "main")
+    newest = moved.git("rev-parse", "main")
+
+    # The branch is proposed and reviewed: its plan is judged by the policy of main.
+    document = moved.ok(
+        "rollback", "--to", "serving#2", "--branch", "back", "--reason", "wrong assembly", "--output", "json"
+    ).document
+    moved.git("switch", "-q", "back")
+    review = moved.ok("plan", "--output", "json").document
+    assert review["guards"]["base"]["commit"] == newest
+    assert review["intent"] == document["plan"]["intent"]
+    assert moved.catalog().count(H111) == 1
+
+    # Merged, and applied as it was reviewed: a run forward, with its own packet.
+    moved.git("switch", "-q", "main")
+    moved.git("merge", "-q", "--ff-only", "back")
+    moved.ok("apply", "--yes", "--expect", review["intent"])
+    assert H111 not in moved.catalog()
+    assert (moved.root / f"var/serving/.reconciler/evidence/{4:020d}.packet.json").exists()
+
+    # The holds that the answer suggests, with an owner and a date, in a change of their own.
+    held = sorted(document["addresses"])
+    for number, hold in enumerate(document["holds"]):
+        place = moved.root / f"desired/exceptions/hold-{number}.yaml"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(hold.replace("OWNER", "genomics").replace("YYYY-MM-DD", "2027-06-01"))
+    moved.commit("Hold what was rolled back")
+    moved.ok("apply", "--yes")
+
+    # Somebody wishes for it again: the reconciler does not re-apply it, and says who holds it.
+    moved.git("rm", "-q", "desired/rollback/serving-2/removed.yaml")
+    moved.git("checkout", "-q", newest, "--", HUMAN)
+    moved.commit("And 111 again")
+    before = moved.store()
+    plan = moved.ok("plan", "--output", "json").document
+    assert (plan["steps"], sorted(plan["held"])) == ([], held)
+    moved.ok("apply", "--yes")
+    assert moved.store() == before
+    drift = moved.ok("drift", "--output", "json").document
+    assert {item["address"] for item in drift["items"] if item["verdict"] == "hold"} == set(held)
+
+    # The hold expires, and git's wish counts again.
+    later = str(int(datetime(2027, 6, 2, tzinfo=UTC).timestamp()))
+    moved.ok("apply", "--yes", SOURCE_DATE_EPOCH=later)
+    assert H111 in moved.catalog()
+    again = moved.ok("plan", "--output", "json", SOURCE_DATE_EPOCH=later).document
+    assert (again["findings"][0]["rule"], again["steps"]) == ("exception-expired", [])
