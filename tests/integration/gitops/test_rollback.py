@@ -194,6 +194,15 @@ def test_a_release_of_a_registry_comes_back_with_its_tags(repository: Repository
     assert ("1.0.0" in listed, "2.0.0" in listed, "dev" in listed) == (True, False, False)
 
 
+def hold(repository: Repository, holds: list[str], until: str) -> None:
+    """The suggested exceptions with an owner and a date, committed."""
+    for number, text in enumerate(holds):
+        place = repository.root / f"desired/exceptions/hold-{number}.yaml"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text.replace("OWNER", "genomics").replace("YYYY-MM-DD", until))
+    repository.commit("Hold what was rolled back")
+
+
 def test_a_rollback_is_reviewed_merged_applied_and_held_until_its_hold_expires(moved: Repository) -> None:
     """With a protected branch whose policy judges every step."""
     policy = moved.root / "desired/policy.yaml"
@@ -221,11 +230,7 @@ def test_a_rollback_is_reviewed_merged_applied_and_held_until_its_hold_expires(m
 
     # The holds that the answer suggests, with an owner and a date, in a change of their own.
     held = sorted(document["addresses"])
-    for number, hold in enumerate(document["holds"]):
-        place = moved.root / f"desired/exceptions/hold-{number}.yaml"
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(hold.replace("OWNER", "genomics").replace("YYYY-MM-DD", "2027-06-01"))
-    moved.commit("Hold what was rolled back")
+    hold(moved, document["holds"], until="2027-06-01")
     moved.ok("apply", "--yes")
 
     # Somebody wishes for it again: the reconciler does not re-apply it, and says who holds it.
