@@ -15,6 +15,7 @@ import contextlib
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from reconciler.errors import Problem, Unavailable
 _COLOURS = {"  + ": "\x1b[32m", "  - ": "\x1b[31m", "  ~ ": "\x1b[33m"}
 _RESET = "\x1b[0m"
 ERRORS_SCHEMA = "reconciler/errors/v1"
+_OF_EACH_CODE = 40
+"""More errors of one code than this are counted where a person reads; JSON names them all."""
 
 
 def open_streams() -> None:
@@ -102,8 +105,14 @@ class Console:
             document = {"schema": ERRORS_SCHEMA, "errors": [problem.to_json() for problem in problems]}
             self._tell(_one_line(document))
         else:
+            counts: Counter[str] = Counter()
             for problem in problems:
-                self._tell(str(problem))
+                counts[problem.code] += 1
+                if counts[problem.code] <= _OF_EACH_CODE:
+                    self._tell(str(problem))
+            for code, count in sorted(counts.items()):
+                if count > _OF_EACH_CODE:
+                    self._tell(f"{code}: and {count - _OF_EACH_CODE} more, which --output json names")
         if self.output == "sarif":
             from reconciler.render.sarif import problems_sarif  # noqa: PLC0415 - as above
 

@@ -34,6 +34,7 @@ from reconciler.ledger import Inventory
 from reconciler.model import Depth, Finding, Observed, StoreConfig, public_settings
 from reconciler.plan import finding_json
 from reconciler.policy import FIXED, RULESET, says
+from reconciler.policy.settings import settings_of
 from reconciler.render.text import finding_line, plural
 from reconciler.snapshot import Snapshot, StoreSnapshot
 
@@ -206,6 +207,7 @@ def _rule_json(rule: str, guards: Guards, now: int) -> Mapping[str, Any]:
         "fixed": rule in FIXED,
         "severity": "" if severity is None or rule in FIXED else severity.value,
         "policy": guards.origin,
+        "data": list(settings_of(rule, guards)),
         "waivers": [_waiver(one) for one in guards.exceptions if one.rule == rule and not one.expired(now)],
     }
 
@@ -223,6 +225,7 @@ def _explanation(document: Mapping[str, Any], findings: list[Finding], what: str
             yield "  no policy lowers it and no waiver covers it"
         elif rule["severity"]:
             yield f"  {rule['policy']} makes every finding of it: {rule['severity']}"
+        yield from (f"  judges by  {line}" for line in rule["data"])
         yield from (
             f"  waived for {one['subject']} by {one['owner']} until {one['expires']}: {one['reason']}"
             for one in rule["waivers"]

@@ -31,6 +31,7 @@ from reconciler.policy.facts import Facts, StoreFacts
 from reconciler.shape import Shape
 
 _FIX = "report this as a bug; nothing was written"
+_FIX_AT_END = "keep what it names, or let it name something else in the same change; nothing was written"
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ class _Walk:
 
 def safe_order(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     """At no moment of an apply, killed anywhere, does a name lead to what is not there."""
+    last = store.plan.steps[-1].id if store.plan.steps else ""
     for step, address, message in _problems_of(store):
         yield Finding(
             rule="order",
@@ -96,7 +98,7 @@ def safe_order(_facts: Facts, store: StoreFacts) -> Iterator[Finding]:
             message=f"after '{step}' {message}",
             place=store.place(address),
             code="E_ORDER",
-            fix=_FIX,
+            fix=_FIX_AT_END if step == last else _FIX,
         )
 
 

@@ -24,6 +24,7 @@ from reconciler.canonical import sha256_digest
 from reconciler.contents import Inside
 from reconciler.model import Address, Change, Finding, Place, Severity, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
+from reconciler.render.findings import kind_of, shortlist
 from reconciler.render.guards import guards_lines
 from reconciler.render.markdown import code, fitting, prose, value
 from reconciler.render.text import advisory_line, inside_lines, plural
@@ -38,6 +39,7 @@ _GUARDS_ROOM: Final = 3_000
 _NOTES_ROOM: Final = 3_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
+_OF_EACH_RULE: Final = 8
 _STEPS: Final = 12
 _COUNTED: Final = 12
 
@@ -130,8 +132,9 @@ def _notes(notes: Sequence[str]) -> list[str]:
 def _findings(findings: Sequence[Finding]) -> list[str]:
     if not findings:
         return []
-    lines = fitting((_finding(finding) for finding in findings[:_ROWS]), _FINDINGS_ROOM)
-    rest = Counter(f"{f.severity.value} {f.rule}" for f in findings[len(lines) :])
+    shown, rest = shortlist(findings, _OF_EACH_RULE)
+    lines = fitting((_finding(finding) for finding in shown[:_ROWS]), _FINDINGS_ROOM)
+    rest.update(kind_of(finding) for finding in shown[len(lines) :])
     return ["", f"**{plural(len(findings), 'finding')}**", "", *lines, *_counted(rest, "- ")]
 
 

@@ -16,6 +16,7 @@ from reconciler.governance import instant
 from reconciler.ledger import Record
 from reconciler.model import Change, Finding, Outcome, Severity, Slots, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
+from reconciler.render.findings import shortlist
 from reconciler.render.guards import guards_lines
 from reconciler.snapshot import Advisory
 
@@ -23,6 +24,7 @@ _SIGN = {"create": "+", "update": "~", "delete": "-"}
 _SHOWN = 40
 _DIGEST_SHOWN = 19
 _ITEMS = 4
+_OF_EACH_RULE = 20
 
 
 def short(value: Value | None) -> str:
@@ -119,7 +121,9 @@ def plan_text(plan: Plan, *, limit: int = _SHOWN) -> str:
     lines += note_lines(plan.notes, limit=limit)
     if plan.findings:
         lines.append("findings")
-        lines += [finding_line(finding) for finding in plan.findings]
+        some = shortlist(plan.findings, _OF_EACH_RULE)
+        lines += [finding_line(finding) for finding in some.shown]
+        lines += [f"  … and {count} more: {name}" for name, count in sorted(some.rest.items())]
     if lines:
         lines += guards_lines(plan)
     lines.append(plan_summary(plan))

@@ -85,3 +85,28 @@ def test_a_finding_is_explained_by_its_rule_and_its_line(applied: Repository) ->
 def test_what_is_neither_a_rule_nor_an_address_is_refused(repository: Repository) -> None:
     ran = repository.run("policy", "explain", "tag-imutable")
     assert (ran.code, ran.error) == (3, "E_RULE_UNKNOWN")
+
+
+def test_a_rule_names_the_data_that_it_judges_by(repository: Repository) -> None:
+    (repository.root / "desired/policy.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Policy\nbudgets: {delete: {count: 2}}\nfreezes:\n"
+        "  - {name: weekend, reason: nobody is there, days: [sat, sun], opens: '00:00', closes: '24:00'}\n"
+        "owners: [{path: desired/catalogs/*, owners: [genomics]}]\n"
+    )
+    repository.commit("Say what may change")
+
+    def data(rule: str) -> list[str]:
+        document = repository.ok("policy", "explain", rule, "--output", "json").document
+        return list(document["rules"][0]["data"])
+
+    scope, everything = "the larger of 2 and 10 % of a scope", "10 % of everything"
+    budget = f"desired/policy.yaml: {scope}; {everything}, where more than 50 things are live"
+    assert data("delete-budget") == [budget]
+    assert data("freeze-window") == [
+        "desired/policy.yaml:5: 'weekend' of all stores: sat sun 00:00 to 24:00 UTC (nobody is there)"
+    ]
+    assert data("required-owners") == ["desired/policy.yaml:6: desired/catalogs/* belongs to genomics"]
+    assert data("promoted-in-pins") == ["ops/datasets/promotion-rules.json: asks for it"]
+    assert data("tag-immutable") == []
+    shown = repository.ok("policy", "explain", "delete-budget").out.splitlines()
+    assert shown[-1] == f"  judges by  {budget}"
