@@ -25,7 +25,7 @@ from tests.faults.test_serving_faults import LOCK
 from tests.faults.test_serving_power_loss import read_by_some_run, worth_building
 from tests.integration.serving_store.world import H110, H111, Wish, World, tree
 
-MOST = 300
+MOST = 120
 MARK = "store/.reconciler/restore.json"
 PLACE = (*LOCK, ".reconciler/restore.json")
 _DRAFT = Backup(
