@@ -22,6 +22,7 @@ from benchmarks.measure import module, run, scratch, stands_on
 from benchmarks.promote_1000 import put_back
 from benchmarks.report import Goal, Report, finish, seconds
 from benchmarks.serving_world import EVERYTHING, LISTED, World, ensure, world_in
+from reconciler.errors import Exit
 
 _LIMIT = 0.20
 _HEADS = ("catalog.json", "latest.alias.json")
@@ -73,16 +74,20 @@ def _without_heads(store: Path) -> Iterator[None]:
     """The store as it was before its first apply: everything published, nothing listed."""
     for name in _HEADS:
         (store / name).unlink(missing_ok=True)
-    ledger = store / ".reconciler"
-    shutil.rmtree(ledger / "ledger")
+    records = store / ".reconciler"
+    shutil.rmtree(records)
     try:
         yield
     finally:
-        ledger.mkdir(exist_ok=True)
+        records.mkdir(exist_ok=True)
 
 
 def plan_once(repo: Path, ref: str) -> dict[str, float]:
-    """Plan in this process; CPU seconds of it all, and of policy."""
+    """Plan in this process; CPU seconds of it all, and of policy.
+
+    Raises:
+        SystemExit: there was no plan.
+    """
     from reconciler.cli import main as reconciler  # noqa: PLC0415 - the measuring process stays small
     from reconciler.cli import workspace  # noqa: PLC0415 - as above
 
@@ -103,8 +108,10 @@ def plan_once(repo: Path, ref: str) -> dict[str, float]:
         setattr(workspace, name, timed(getattr(workspace, name)))
     with Path(os.devnull).open("w") as nowhere:
         out, sys.stdout = sys.stdout, nowhere
-        reconciler(["plan", "--repo", str(repo), "--ref", ref, "--output", "json"])
+        ended = reconciler(["plan", "--repo", str(repo), "--ref", ref, "--output", "json"])
         sys.stdout = out
+    if ended not in {Exit.DONE, Exit.DENIED, Exit.LIMIT}:
+        raise SystemExit(f"the plan of {ref} ended with {ended}")
     return {"whole": time.process_time(), "policy": spent}
 
 
