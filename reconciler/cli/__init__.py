@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "completion": ("reconciler.cli.completion", "print a completion script for a shell"),
 }
 
-_COLLECT_AFTER = (2_000_000, 20, 100)
+_COLLECT_AFTER = (10_000_000, 20, 100)
 """Values flow one way and hold no cycles; at Python's default, a large plan spends a fifth of its time
 looking for some."""
 

@@ -86,7 +86,7 @@ class RegistryReading:
 
     def groups(self) -> Iterator[OfferedGroup]:
         """Objects, rows, tombstones and the ledger."""
-        there = {stored.hash for stored in self._objects.list()}
+        there = self._objects.hashes()
         for head, rows in _by(self._manifests, lambda row: str(row[0])[:2]).items():
             parts = tuple(_object(self._objects, ManifestHash(row[0]), row[1]) for row in rows)
             gone = tuple(_object_gone(self._objects, row[0]) for row in rows if row[0] not in there)
@@ -235,7 +235,7 @@ class RegistryRestoring:
 
     def check(self) -> None:
         """No other object stands there, and the ledger's chain holds."""
-        odd = next((one.hash for one in self._settings.objects.list() if one.hash not in self._objects), None)
+        odd = min(self._settings.objects.hashes() - self._objects, default=None)
         if odd is not None:
             raise InvalidInput.of(
                 "E_RESTORE_PLACE",

@@ -85,6 +85,9 @@ class Objects(Protocol):
     def list(self) -> Iterator[StoredObject]:
         """All objects, in no order. Whatever else lies there is not listed."""
 
+    def hashes(self) -> frozenset[ManifestHash]:
+        """The hashes of all objects: what `list` says without sizes and times, for less."""
+
     def stored_at(self, manifest: ManifestHash) -> int | None:
         """When the store took the object in, in Unix seconds of its own clock; None if there is none."""
 
@@ -216,6 +219,23 @@ class LocalObjects:
             except FileNotFoundError:
                 return
         yield from (one for one in found if one is not None)
+
+    def hashes(self) -> frozenset[ManifestHash]:
+        """The names of all files that are named by a hash."""
+        with store_faults(self.where):
+            try:
+                with self._root() as root, os.scandir(root) as entries:
+                    found = [
+                        (entry, ManifestHash(entry.name)) for entry in entries if _KEY.fullmatch(entry.name)
+                    ]
+                    odd = next(
+                        (name for entry, name in found if not entry.is_file(follow_symlinks=False)), None
+                    )
+            except FileNotFoundError:
+                return frozenset()
+        if odd is not None:
+            raise self._not_plain(odd)
+        return frozenset(name for _, name in found)
 
     def _listed(self, root: int, manifest: ManifestHash) -> StoredObject | None:
         try:

@@ -167,6 +167,10 @@ class S3Objects:
         """All objects that are named by a hash, from every page."""
         return iter(self._read(self._listed))
 
+    def hashes(self) -> frozenset[ManifestHash]:
+        """The keys of all objects that are named by a hash."""
+        return frozenset(stored.hash for stored in self.list())
+
     def now(self) -> int:
         """The time that the bucket gives an object of ours that is put now: it says it in no other way."""
 

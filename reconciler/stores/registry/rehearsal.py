@@ -91,6 +91,10 @@ class RehearsedObjects:
         """All objects."""
         return self._objects.list()
 
+    def hashes(self) -> frozenset[ManifestHash]:
+        """The hashes of all objects."""
+        return self._objects.hashes()
+
     def stored_at(self, manifest: ManifestHash) -> int | None:
         """When the store took the object in."""
         return self._objects.stored_at(manifest)

@@ -321,7 +321,7 @@ class RegistryStore:
         asked = (one for one in state.manifests if wanted is None or _manifest(name, one) in wanted)
         if next(islice(asked, _LISTED, None), None) is None:
             return frozenset()
-        return {stored.hash for stored in self.registry.settings.objects.list()}
+        return self.registry.settings.objects.hashes()
 
     # Writing
 

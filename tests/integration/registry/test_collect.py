@@ -131,6 +131,9 @@ class Between:
     def list(self) -> Iterator[StoredObject]:
         return self._objects.list()
 
+    def hashes(self) -> frozenset[ManifestHash]:
+        return self._objects.hashes()
+
     def stored_at(self, manifest: ManifestHash) -> int | None:
         return self._objects.stored_at(manifest)
 
