@@ -24,7 +24,7 @@ from reconciler.diff import Difference
 from reconciler.errors import Corrupt, InvalidInput, Problem, Stale, escaped
 from reconciler.fields import field_differences
 from reconciler.governance import ExceptionType, InForce
-from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Slots, Step, StoreConfig
+from reconciler.model import Address, Change, Depth, Finding, Place, Severity, Slots, Step, StoreConfig, Value
 from reconciler.shape import Shape
 from reconciler.snapshot import Advisory
 
@@ -36,6 +36,7 @@ PLAN_LIMIT = 256 * 1024 * 1024
 _TOLERATED_SKEW = 5 * 60
 _IMMUTABLE = "tag-immutable"
 _NAMED = 20
+_NAMING = ("name", "version")
 _REVIEW = "plan again and have the new plan reviewed"
 _MARKS = (b'"resource_changes":', b'"intent":')
 """What tells a plan that was edited from a file that never was one."""
@@ -43,7 +44,10 @@ _MARKS = (b'"resource_changes":', b'"intent":')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePlan:
-    """The part of a plan that concerns one store; `places` says where what changes is declared."""
+    """The part of a plan that concerns one store.
+
+    `places` says where what changes is declared, `names` what people call it where its key does not say so.
+    """
 
     config: StoreConfig
     shape: Shape
@@ -53,6 +57,7 @@ class StorePlan:
     newly_ours: int
     depth: Depth
     places: Mapping[Address, Place] = field(default_factory=lambda: MappingProxyType({}))
+    names: Mapping[Address, str] = field(default_factory=lambda: MappingProxyType({}))
     held: tuple[Address, ...] = ()
     protection: tuple[tuple[Address, bool], ...] = ()
 
@@ -279,9 +284,27 @@ def store_plan(config: StoreConfig, shape: Shape, difference: Difference, *, dep
         newly_ours=difference.newly_ours,
         depth=depth,
         places={address: wish.place for address, wish in difference.declarations.items()},
+        names=_names(difference),
         held=tuple(difference.held),
         protection=tuple(difference.protection),
     )
+
+
+def _names(difference: Difference) -> dict[Address, str]:
+    """The name, and the version, of everything that has slots for them, as wished or else as it was."""
+    said: dict[Address, dict[str, Value]] = {}
+    for change in difference.changes:
+        value = change.before if change.after is None else change.after
+        if change.slot in _NAMING and value is not None:
+            said.setdefault(change.address, {})[change.slot] = value
+    for address, wish in difference.declarations.items():
+        if _NAMING[0] in wish.slots:
+            said[address] = {slot: wish.slots[slot] for slot in _NAMING if slot in wish.slots}
+    return {
+        address: "@".join(str(slots[slot]) for slot in _NAMING if slot in slots)
+        for address, slots in said.items()
+        if _NAMING[0] in slots
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,8 @@ def promote(args: argparse.Namespace, console: Console) -> Exit:
         want = replace(want, source=source)
         found = resolved([(want.promotion, source)], publisher_of(one.store.did, reading))
         one.workspace.records.update(found.records)
+        desired = one.workspace.desired  # policy judges what is said here, as it would judge a document
+        one.workspace.desired = replace(desired, terms={**desired.terms, **found.terms})
         _check_assumed(want, reading)
 
         def decide(live: Mapping[Address, Observed]) -> Intention:

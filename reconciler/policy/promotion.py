@@ -176,9 +176,9 @@ _NO_TERMS = Terms()
 
 
 def _public(store: StoreFacts) -> Iterator[Address]:
-    """The entries that the plan adds to a federated account."""
+    """The entries that the plan adds to a federated account, or says something else of."""
     if store.plan.config.kind != "atproto":
         return
     for address, (before, after) in store.touched.items():
-        if address.kind == "entry" and after and not before:
+        if address.kind == "entry" and after and after != before:
             yield address

@@ -58,11 +58,13 @@ class _Row:
     after: Value | None
     weight: int
     place: Place | None
+    name: str = ""
 
     def line(self) -> str:
         sign, place = _SIGN[self.weight], code(str(self.place)) if self.place else ""
+        name = f"{code(self.name)} " if self.name else ""
         return (
-            f"| {sign} {', '.join(self.verbs)} | {code(self.address.key)} | {value(self.before)} "
+            f"| {sign} {', '.join(self.verbs)} | {name}{code(self.address.key)} | {value(self.before)} "
             f"| {value(self.after)} | {place} |"
         )
 
@@ -186,6 +188,7 @@ def _scopes(part: StorePlan) -> Iterable[_Scope]:
             after=first.after,
             weight=weights[0] if len(set(weights)) == 1 else _WEIGHT["update"],
             place=part.places.get(address),
+            name=part.names.get(address, ""),
         )
         kinds.setdefault(address.kind, []).append(row)
     return (_Scope(part.config.name, kind, rows) for kind, rows in kinds.items())

@@ -57,7 +57,8 @@ def _change_line(part: StorePlan, source: str | None, changes: Sequence[Change])
     else:
         value = f"{short(first.before)} → {short(first.after)}"
     origin = f"   from {escaped(source, 120)}" if source and first.slot == "artifact" else ""
-    return f"  {sign} {verb(part.shape, changes):<12} {escaped(address.key, 120)}   {value}{origin}"
+    name = f"   {escaped(part.names[address], 160)}" if address in part.names else ""
+    return f"  {sign} {verb(part.shape, changes):<12} {escaped(address.key, 120)}{name}   {value}{origin}"
 
 
 def inside_lines(item: Inside) -> Iterator[str]:

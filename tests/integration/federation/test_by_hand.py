@@ -263,6 +263,17 @@ def test_the_list_shows_every_label_and_entries_without_one(world: World) -> Non
     assert (text.startswith("d2@2.0.0"), text.count("\n")) == (True, 1)
 
 
+def test_nothing_becomes_or_stays_public_by_hand_without_a_licence(world: World) -> None:
+    (world.repository.root / "desired/licence.yaml").unlink()
+    world.repository.commit("No waiver")
+    world.index.insert("d1", [URL])
+    ran = world.run("federation", "promote", "d1", *PUBLIC)
+    assert (ran.code, ran.error, world.counts()) == (4, "E_LICENCE", (0, 0, 0))
+    promote(world, "d1", "--license", "MIT")
+    ran = world.run("federation", "promote", "d1", "--description", "Without it", *PUBLIC)
+    assert (ran.code, ran.error, world.records(ENTRIES)[0]["license"]) == (4, "E_LICENCE", "MIT")
+
+
 def test_data_is_copied_by_hand_before_the_records(world: World) -> None:
     write_shards(world.repository.root / "var/source", 1)
     world.index.insert("d1", [str(world.repository.root / "var/source/0.tar")])

@@ -1,0 +1,37 @@
+"""What a reviewer is shown of promotions: names, not keys alone."""
+
+from __future__ import annotations
+
+from tests.integration.federation.conftest import World
+
+
+def lines(text: str) -> list[list[str]]:
+    """Sign, verb and name of every change of a plan."""
+    words = [line.split() for line in text.splitlines() if line[2:4] in {"+ ", "~ ", "- "}]
+    return [[one[0], one[1], *(word for word in one if "d1" in word or "Sample" in word)] for one in words]
+
+
+def test_plan_names_the_dataset_and_the_type_whose_records_change(world: World) -> None:
+    entry = world.index.insert("d1", ["https://data.example.org/1.tar"])
+    body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {entry}}}\n"
+    world.promote("d1", body)
+    assert lines(world.ok("plan").out) == [
+        ["+", "publish", "Sample@1.0.0"],
+        ["+", "publish", "d1"],
+        ["+", "label", "d1@1.0.0"],
+    ]
+    assert "`d1@1.0.0`" in world.ok("plan", "--output", "markdown").out
+    world.ok("apply", "--yes")
+    world.promote("d1", f"{body}description: Measurements\n")
+    assert lines(world.ok("plan").out) == [["~", "update", "d1"], ["~", "update", "d1@1.0.0"]]
+    world.promote(
+        "d1",
+        f"{body}description: Measurements\n".replace(
+            "versions:", "removed: [{version: 1.0.0, reason: wrong}]\nversions:"
+        ).partition("versions:")[0],
+    )
+    shown = lines(world.run("plan").out)
+    assert [one for one in shown if one[0] == "-"][:2] == [
+        ["-", "withdraw", "d1@1.0.0"],
+        ["-", "withdraw", "d1"],
+    ]
