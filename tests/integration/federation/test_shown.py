@@ -5,10 +5,13 @@ from __future__ import annotations
 from tests.integration.federation.conftest import World
 
 
+NAMES = {"d1", "d1@1.0.0", "Sample@1.0.0"}
+
+
 def lines(text: str) -> list[list[str]]:
     """Sign, verb and name of every change of a plan."""
     words = [line.split() for line in text.splitlines() if line[2:4] in {"+ ", "~ ", "- "}]
-    return [[one[0], one[1], *(word for word in one if "d1" in word or "Sample" in word)] for one in words]
+    return [[one[0], one[1], *(word for word in one if word in NAMES)] for one in words]
 
 
 def test_plan_names_the_dataset_and_the_type_whose_records_change(world: World) -> None:
