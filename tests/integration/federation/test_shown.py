@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.integration.federation.conftest import World
 
-
 NAMES = {"d1", "d1@1.0.0", "Sample@1.0.0"}
 
 
