@@ -45,7 +45,7 @@ from reconciler.evidence.signed_file import SUFFIX, file_signers, file_statement
 from reconciler.evidence.trust import Trust
 from reconciler.evidence.verification import Check, Expected, Proof, verify
 from reconciler.plan import PLAN_LIMIT
-from reconciler.render.evidence import proof_text
+from reconciler.render.evidence import proof_text, record_json
 from reconciler.render.text import plural
 from reconciler.stores.port import adapter
 
@@ -292,6 +292,7 @@ def proof_json(proof: Proof) -> dict[str, Any]:
         "verified": proof.whole,
         "release": release_name(proof.index.store, proof.index.seq) if proof.index else None,
         "root": proof.index.root if proof.index else None,
+        "record": record_json(proof),
         "checks": [check_json(check) for check in proof.checks],
     }
 

@@ -93,11 +93,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What a packet proves, and what it does not."""
+    """What a packet proves, and what it does not; the shape names what the record's steps did."""
 
     index: Index | None
     record: Record | None
     checks: tuple[Check, ...]
+    shape: Shape | None = None
 
     @property
     def whole(self) -> bool:
@@ -123,6 +124,7 @@ def verify(
     """
     index: list[Index] = []
     record: list[tuple[Record, str]] = []
+    shape: list[Shape] = []
 
     def the_index() -> str:
         data = contents.documents.get(PACKET)
@@ -137,6 +139,10 @@ def verify(
         record.append(found)
         return f"record {found[0].seq} of {index[0].store}, outcome {found[0].outcome_sha}"
 
+    def shaped(identity: str) -> Shape:
+        shape.append(shape_of(identity.split(" ")[1] if " " in identity else ""))
+        return shape[0]
+
     def the_signature() -> str:
         return _signed(contents, index[0], trust, at=record[0][0].run.time)
 
@@ -144,15 +150,14 @@ def verify(
     follows: tuple[tuple[str, Callable[[], str], list[Any]], ...] = (
         ("members", lambda: _members(contents, index[0]), index),
         ("ledger", the_ledger, index),
-        ("derived", lambda: _derived(contents, index[0], record[0][1], shape_of), record),
+        ("derived", lambda: _derived(contents, index[0], shaped(record[0][1])), record),
         ("signature", the_signature, record),
         ("release", lambda: _release(index[0], expected, contents.where), index),
         ("approvals", lambda: _approvals(record[0][0], trust), record),
     )
     checks += [_checked(name, look) if needed else Check(name) for name, look, needed in follows]
-    return Proof(
-        index=index[0] if index else None, record=record[0][0] if record else None, checks=tuple(checks)
-    )
+    known = (index[0] if index else None, record[0][0] if record else None, shape[0] if shape else None)
+    return Proof(index=known[0], record=known[1], checks=tuple(checks), shape=known[2])
 
 
 _FIX: Final = "get the packet again from where it was signed"
@@ -220,12 +225,9 @@ def _same_record(index: Index, record: Record, identity: str, where: str) -> Non
         )
 
 
-def _derived(contents: Contents, index: Index, identity: str, shape_of: Callable[[str], Shape]) -> str:
+def _derived(contents: Contents, index: Index, shape: Shape) -> str:
     """Make the packet again from its record, and compare the index, which pins every byte."""
-    kind = identity.split(" ")[1] if " " in identity else ""
-    again = layout.packet_of(
-        _documents(contents), previous=index.previous, shape=shape_of(kind), where=contents.where
-    )
+    again = layout.packet_of(_documents(contents), previous=index.previous, shape=shape, where=contents.where)
     if again.index.digest == index.digest:
         return "every member follows from the ledger record"
     made, listed = ({item.path: item.sha256 for item in items} for items in (again.index.items, index.items))

@@ -167,7 +167,10 @@ def test_a_signed_packet_verifies_and_says_what_is_proved_on_one_screen(
 ) -> None:
     ran = collected.ok("evidence", "verify", "release", "--key", keys.public("ada"))
     lines = ran.out.splitlines()
-    assert len(lines) <= 24
+    assert len(lines) <= 30
+    assert "  publish        111/homo_sapiens/GRCh38   sha256:4f0a4b3ed561…" in lines
+    assert "                 2 more" in lines
+    assert "  set alias      latest   111/homo_sapiens/GRCh38" in lines
     assert [line.split()[:2] for line in lines if " proved" in line] == [
         [name, "proved"]
         for name in ("index", "members", "ledger", "derived", "signature", "release", "approvals")
