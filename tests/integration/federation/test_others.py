@@ -99,6 +99,17 @@ def test_what_the_reference_promoted_is_left_alone_and_its_schema_is_used(world:
     )
 
 
+def test_a_schema_is_found_also_behind_a_hundred_newer_ones(world: World) -> None:
+    as_the_reference_promotes(world)
+    (theirs,) = world.server.records(world.account, SCHEMAS).values()
+    newer = ({**theirs["value"], "name": f"Other{number}"} for number in range(120))
+    world.server.write(world.account, *(created(SCHEMAS, value) for value in newer))
+    declare(world, "d2")
+    world.ok("apply", "--yes")
+    (entry,) = [one for one in world.records(ENTRIES) if one["name"] == "d2"]
+    assert (entry["schemaRef"], world.counts()) == (theirs["uri"], (121, 2, 2))
+
+
 def test_what_was_promoted_by_hand_is_adopted_by_the_document_that_says_the_same(world: World) -> None:
     world.index.insert("d1", ["https://data.example.org/d1.tar"], metadata={"split": "train"})
     world.ok("federation", "promote", "d1", "--store", "public")
