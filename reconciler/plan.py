@@ -78,7 +78,8 @@ class Plan:
 
     A plan that was made from a snapshot is `advisory`: it is shown, and never applied. `contents` says what
     is inside of the values that appear or move, and `notes` what else a reader should know, such as what is
-    copied before the steps; both are for people, and the intent does not cover them.
+    copied before the steps and where the store's own `latest` will be; both are for people, and the intent
+    does not cover them.
     """
 
     stores: tuple[StorePlan, ...]

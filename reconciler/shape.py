@@ -65,6 +65,9 @@ class Shape(Protocol):
     def derived(self, address: Address) -> bool:
         """Whether the store keeps this by its own rule, so that nobody has to manage it."""
 
+    def follower(self, store: str, line: str) -> Address | None:
+        """The name that the store keeps at the newest release of a line by its own rule, or None."""
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Cut the changes of one store into ordered steps.
 

@@ -34,7 +34,7 @@ from reconciler.plan import Plan, StorePlan, store_plan
 from reconciler.policy import Facts, Purpose, StoreFacts, judge, policy_digest
 from reconciler.policy.account import points_headroom
 from reconciler.policy.budgets import headroom
-from reconciler.policy.lines import touched
+from reconciler.policy.lines import followed, touched
 from reconciler.shape import Shape
 from reconciler.stores.keeping import keeper
 from reconciler.stores.port import ADAPTERS, Store, Surroundings, adapter, refuse_lost_records
@@ -293,7 +293,10 @@ class Workspace:
             policy=policy_digest(guards),
             tool=TOOL,
             findings=judge(judged, self.protected.proposal).findings,
-            notes=tuple(self.notes),
+            notes=(
+                *self.notes,
+                *(note for one in facts for note in followed(one.plan, one.lines, one.touched)),
+            ),
             in_force=InForce(
                 base=self.protected.base,
                 policy=guards.origin,

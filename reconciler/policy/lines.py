@@ -10,7 +10,7 @@ looks at a kind or a key. It reads nothing: the observations come with the facts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -157,6 +157,29 @@ def lines_of(
     for line in lines.values():
         _follow(shape, line)
     return dict(sorted(lines.items()))
+
+
+def followed(
+    plan: StorePlan, lines: Mapping[str, Line], addresses: Mapping[Address, Touched]
+) -> Iterator[str]:
+    """What a plan does to names that the store itself keeps at the newest release, in sentences.
+
+    Args:
+        plan: of one store.
+        lines: those that it touches.
+        addresses: what it changes; a name that it changes itself is not said again.
+    """
+    for name, line in lines.items():
+        address = plan.shape.follower(plan.config.name, name)
+        old, new = line.newest_before, line.newest_after
+        if address is None or address in addresses or old == new:
+            continue
+        if new is None:
+            yield f"{address} ends: no release is left that it may name"
+        elif old is None:
+            yield f"{address} begins at {new.key}"
+        else:
+            yield f"{address} follows from {old.key} to {new.key}"
 
 
 def _place(

@@ -75,6 +75,10 @@ class AtprotoShape:
         """Nothing: every record was written by somebody."""
         return False
 
+    def follower(self, store: str, line: str) -> Address | None:  # noqa: ARG002 - as above
+        """Nothing: names move when git says so."""
+        return None
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Cut the changes into requests; ties by address."""
         steps: list[Step] = []

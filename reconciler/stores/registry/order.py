@@ -80,6 +80,10 @@ class RegistryShape:
         """`latest` follows from the versions in every transaction."""
         return address.kind == TAG and tag_of(address.key)[1] == LATEST
 
+    def follower(self, store: str, line: str) -> Address | None:
+        """`latest` of the dataset."""
+        return Address(store, TAG, f"{line}@{LATEST}")
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """One step for everything: up by kind, then down in the reverse order; ties by address."""
         if not changes:

@@ -63,6 +63,10 @@ class ServingShape:
         """Nothing: every slot of this store is written by somebody."""
         return False
 
+    def follower(self, store: str, line: str) -> Address | None:  # noqa: ARG002 - as above
+        """Nothing: names move when git says so."""
+        return None
+
     def arrange(self, store: str, changes: Sequence[Change], sources: Mapping[Address, str]) -> list[Step]:
         """Publishes, one catalog write up, aliases, one catalog write down; ties by address."""
         publishes: list[Change] = []

@@ -182,6 +182,24 @@ def test_a_yanked_version_keeps_its_manifest_also_where_it_is_no_longer_listed(
     assert repository.ok("drift", "--detailed-exitcode").code == 0
 
 
+def test_a_plan_says_where_latest_will_be_where_git_leaves_that_to_the_store(repository: Repository) -> None:
+    one, two = "  1.9.0: {manifest: manifests/one.json}\n", "  1.10.0: {manifest: manifests/two.json}\n"
+    yanked = "yanked: [{version: 1.9.0, reason: slow}, {version: 1.10.0, reason: slow}]\n"
+    latest, name = "registry/tag/ethereum/mainnet@latest", "ethereum/mainnet"
+
+    def notes(body: str) -> list[str]:
+        declare(repository, body)
+        found: list[str] = repository.run("plan", *JSON).document["notes"]
+        return found
+
+    assert notes(f"versions:\n{one}") == [f"{latest} begins at {name}@1.9.0"]
+    repository.ok("apply", "--yes")
+    assert notes(f"versions:\n{one}{two}") == [f"{latest} follows from {name}@1.9.0 to {name}@1.10.0"]
+    repository.ok("apply", "--yes")
+    assert notes(f"versions:\n{one}{two}dev: {{manifest: manifests/one.json}}\n") == []
+    assert notes(yanked) == [f"{latest} ends: no release is left that it may name"]
+
+
 def test_what_was_made_by_hand_is_adopted_when_git_declares_it(filled: Repository) -> None:
     declare(filled, BOTH)
 
