@@ -100,11 +100,11 @@ class Console:
             self._tell(line)
 
     def problems(self, problems: tuple[Problem, ...]) -> None:
-        """Report what is wrong."""
-        if self.output == "json":
+        """Report what is wrong; nothing where nothing is."""
+        if self.output == "json" and problems:
             document = {"schema": ERRORS_SCHEMA, "errors": [problem.to_json() for problem in problems]}
             self._tell(_one_line(document))
-        else:
+        elif self.output != "json":
             counts: Counter[str] = Counter()
             for problem in problems:
                 counts[problem.code] += 1

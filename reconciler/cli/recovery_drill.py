@@ -91,6 +91,7 @@ class Drilling:
     def _restored(self, config: StoreConfig, found: Found) -> Brought:
         with self._open(config) as one:
             brought = restore(self.archive, found, keeper(one.store), self.console.note)
+            keeper(one.store).proved()  # nobody uses a scratch place, so nobody has to be warned of it
         self._add(proof.judged("restored", (f"{brought.parts} parts, {brought.size} bytes",)))
         return brought
 

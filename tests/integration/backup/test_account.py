@@ -302,3 +302,23 @@ def test_a_packet_is_kept_for_every_release_of_an_account(kept: World) -> None:
     ]
     kept.ok("evidence", "collect", "--release", "public#2", "--into", "var/release")
     kept.ok("verify", *STORE, "--at", "HEAD")
+
+
+@pytest.mark.parametrize("lost", ["the last outcome", "the last record", "the whole ledger"])
+def test_a_ledger_of_an_account_that_lost_its_end_is_noticed_and_comes_back(kept: World, lost: str) -> None:
+    records, chain = everything(kept), ledger(kept)
+    place = kept.repository.root / "var/public/.reconciler/ledger"
+    gone = {"the last outcome": 1, "the last record": 2, "the whole ledger": 4}[lost]
+    for path in sorted(place.iterdir())[-gone:]:
+        path.unlink()
+    noticed = kept.run("verify", *STORE, "--at", "HEAD")
+    wanted = (7, "E_UNFINISHED") if gone == 1 else (8, "E_LEDGER_CHAIN")
+    assert (noticed.code, noticed.error) == wanted
+    drilled = verdicts(kept.ok(*DRILL, "--output", "json"))
+    assert drilled["release-identity"] == "not proved"
+
+    lose(kept)
+    kept.ok(*RESTORE)
+    assert (everything(kept), ledger(kept)) == (records, chain)
+    kept.ok(*DRILL, "--restored")
+    kept.ok("verify", *STORE, "--at", "HEAD")
