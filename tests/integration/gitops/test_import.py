@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from tests.integration.command_line import PROJECT
 from tests.integration.gitops.conftest import Repository
 
@@ -11,9 +13,8 @@ CATALOG = (PROJECT / "tests/golden/imported_catalog.yaml").read_text()
 def undeclared(repository: Repository) -> Repository:
     """The same store, as somebody finds it who has no document for it yet."""
     repository.git("rm", "-q", "-r", "desired/catalogs")
-    ledger = repository.root / "var/serving/.reconciler/ledger"
-    for record in ledger.iterdir():
-        record.unlink()
+    for place in ("ledger", "evidence"):
+        shutil.rmtree(repository.root / "var/serving/.reconciler" / place)
     repository.commit("Only the store is declared")
     return repository
 
