@@ -32,12 +32,20 @@ from reconciler.policy.lines import lines_touched
 from reconciler.shape import Shape
 from reconciler.stores.port import Store
 
+Ledgers = Callable[[Store], Iterable[Record]]
+"""Gives the ledger of a store."""
+
+
+def ledger_of(store: Store) -> Iterable[Record]:
+    """A store's own ledger."""
+    return store.history()
+
 
 def surveyed(
     facts: StoreFacts,
     store: Store,
     above: Callable[[str], Store],
-    records: Callable[[Store], Iterable[Record]] = lambda store: store.history(),
+    records: Ledgers | None = ledger_of,
 ) -> StoreFacts:
     """The facts of one store with everything that its rules may ask for.
 
@@ -45,7 +53,7 @@ def surveyed(
         facts: with the plan, the difference and the inventory.
         store: the open store.
         above: opens the store of a name, to read; asked only where something is promoted.
-        records: gives a store's ledger; nothing where a snapshot stands in for the store.
+        records: gives a store's ledger; None where snapshots stand in for the stores.
 
     Raises:
         Unavailable: one of the stores cannot be read.
@@ -62,7 +70,7 @@ def surveyed(
     return replace(
         facts,
         unsound=unsound,
-        formerly=_formerly(records(store), gone) if gone else {},
+        formerly=_formerly(records(store), gone) if gone and records else {},
         upstream=_upstream(facts, appearing, above(source), records) if source and appearing else None,
     )
 
@@ -121,7 +129,7 @@ def _upstream(
     facts: StoreFacts,
     addresses: frozenset[Address],
     store: Store,
-    records: Callable[[Store], Iterable[Record]],
+    records: Ledgers | None,
 ) -> Mapping[Address, Upstream]:
     """What the store before this one holds of some addresses, under the addresses of this one."""
     names = {address._replace(store=store.config.name): address for address in addresses}
@@ -130,9 +138,10 @@ def _upstream(
         for sight in store.snapshot(Selection(addresses=frozenset(names), depth=Depth.MANIFESTS))
         if not sight.problems
     }
-    since = _since(facts.plan.shape, records(store), frozenset(seen))
+    since = _since(facts.plan.shape, records(store), frozenset(seen)) if records else {}
     return {
-        names[address]: Upstream(slots=slots, since=since.get(address)) for address, slots in seen.items()
+        names[address]: Upstream(slots=slots, since=since.get(address), asked=records is not None)
+        for address, slots in seen.items()
     }
 
 

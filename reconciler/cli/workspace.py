@@ -24,7 +24,7 @@ from reconciler.cli.files import Standing, standing
 from reconciler.cli.lineage import lineage
 from reconciler.cli.pinned import listed
 from reconciler.cli.protected import Protected, load_tree, protect
-from reconciler.cli.surveys import surveyed
+from reconciler.cli.surveys import ledger_of, surveyed
 from reconciler.diff import Difference, compared, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
 from reconciler.governance import Base, Chosen, InForce, Pins, holder
@@ -284,7 +284,7 @@ class Workspace:
                 missing_sources=frozenset(self._missing_sources(part)),
                 lineage=lineage(self.root, self.desired.commit, one.inventory.commit) if part.steps else None,
             )
-            facts.append(surveyed(known, one.store, self._above, self._records))
+            facts.append(surveyed(known, one.store, self._above, None if self.live else ledger_of))
         judged = self.facts(facts, purpose)
         guards = judged.guards
         return Plan(
@@ -342,10 +342,6 @@ class Workspace:
     def _above(self, name: str) -> Store:
         """The store that another one's `promotesFrom` names, to read."""
         return self.opened(_located(self.desired.stores[name], self.live)).store
-
-    def _records(self, store: Store) -> Iterable[Record]:
-        """A store's ledger; a snapshot holds none, so a plan from one asks nothing of it."""
-        return () if self.live else store.history()
 
     def _missing_sources(self, part: StorePlan) -> Iterator[Address]:
         for step in part.steps:

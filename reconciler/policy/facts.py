@@ -28,11 +28,12 @@ class Upstream:
     """What the store that `promotesFrom` names holds at an address: its slots, and since when they stand.
 
     `since` is when the ledger there recorded the digest, in Unix seconds of that store's clock; None where
-    its ledger does not say.
+    its ledger does not say. `asked` is false where a snapshot stands in for the store: it holds no ledger.
     """
 
     slots: Slots
     since: int | None
+    asked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from reconciler.model import Address, Finding, Severity, Terms
 from reconciler.policy.facts import Facts, StoreFacts, Upstream
@@ -105,35 +106,49 @@ def environment_path(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
         if problem is not None:
             yield Finding(
                 rule="environment-path",
-                severity=Severity.DENY,
+                severity=Severity.WARN if problem.unknown else Severity.DENY,
                 subject=str(address),
-                message=problem[1],
+                message=problem.message,
                 place=store.place(address),
-                code=problem[0],
-                fix=problem[2],
+                code=problem.code,
+                fix=problem.fix,
             )
 
 
-def _not_found(release: Release, found: Release | None, source: str) -> tuple[str, str, str] | None:
+class _Untried(NamedTuple):
+    """What is wrong with the way of a release; `unknown` where only an apply can tell."""
+
+    code: str
+    message: str
+    fix: str
+    unknown: bool = False
+
+
+def _not_found(release: Release, found: Release | None, source: str) -> _Untried | None:
     fix = f"promote it in {source} first"
     if found is None:
-        return "E_ENVIRONMENT_PATH", f"it is not discoverable in {source}, which comes first", fix
+        return _Untried("E_ENVIRONMENT_PATH", f"it is not discoverable in {source}, which comes first", fix)
     if found.digest != release.digest:
         message = f"{source} holds {found.digest or 'something that was not read'}, not {release.digest}"
-        return "E_ENVIRONMENT_PATH", message, fix
+        return _Untried("E_ENVIRONMENT_PATH", message, fix)
     return None
 
 
-def _too_early(above: Upstream, soak: int, now: int, source: str) -> tuple[str, str, str] | None:
+def _too_early(above: Upstream, soak: int, now: int, source: str) -> _Untried | None:
+    if not above.asked:
+        message = (
+            f"it must stand in {source} for {soak} seconds, and a snapshot does not say since when it does"
+        )
+        return _Untried("E_SOAK", message, "plan where the stores can be read; apply asks", unknown=True)
     if above.since is None:
         message = f"the ledger of {source} does not say since when it is discoverable there"
-        return "E_SOAK", message, f"declare it for {source} and apply that"
+        return _Untried("E_SOAK", message, f"declare it for {source} and apply that")
     ready = above.since + soak
     if now >= ready:
         return None
     moment = f"{datetime.fromtimestamp(ready, UTC):%Y-%m-%d %H:%M:%S} UTC"
     message = f"it must stand in {source} for {soak} seconds, which is so from {moment} on"
-    return "E_SOAK", message, "wait, and plan again"
+    return _Untried("E_SOAK", message, "wait, and plan again")
 
 
 def federation_licence(facts: Facts, store: StoreFacts) -> Iterator[Finding]:

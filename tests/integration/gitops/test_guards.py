@@ -315,6 +315,9 @@ def test_environment_path_and_soak_are_kept(world: World) -> None:
     landed = int(outcome.stat().st_mtime)
     early = world.refused(4, "E_SOAK", at=str(landed + 3599))
     assert "it must stand in one for 3600 seconds" in early.err
+    world.ok("snapshot", "--out", "live.json")
+    advisory = world.ok("plan", "--live", "live.json", "--output", "json").document["findings"]
+    assert [(f["severity"], f["code"]) for f in advisory] == [("warn", "E_SOAK")]
     world.repository.ok("apply", "--yes", SOURCE_DATE_EPOCH=str(landed + 3600))
     assert world.repository.ok("plan", SOURCE_DATE_EPOCH=NOW).out.startswith("nothing to do")
 

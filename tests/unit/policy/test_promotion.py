@@ -123,6 +123,13 @@ def test_promotion_that_skips_its_path_is_denied(
     assert promoted(above, since, soak=soak) == [("deny", SUBJECT, code)]
 
 
+def test_soak_time_that_a_snapshot_cannot_tell_is_for_apply_to_ask() -> None:
+    store = facts_of(live([human(110)]), [listed(human(110)), listed(human(111))])
+    held = {at(human(111)): Upstream(slots=LIVE, since=None, asked=False)}
+    facts = whole(replace(store, upstream=held), guards=Guards(soak={"m": 60}))
+    assert said("environment-path", facts) == [("warn", SUBJECT, "E_SOAK")]
+
+
 @pytest.mark.parametrize(("since", "soak"), [(None, 0), (NOW - 60, 60)])
 def test_promotion_of_what_stood_long_enough_before_is_allowed(since: int | None, soak: int) -> None:
     assert promoted(LIVE, since, soak=soak) == []
