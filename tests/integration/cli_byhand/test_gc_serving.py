@@ -201,6 +201,19 @@ def test_nothing_is_collected_while_a_window_is_closed(aged: Desk) -> None:
     aged.refused(*APPLY, "--yes", code=4, error="E_FREEZE")
 
 
+def test_nothing_is_collected_for_an_older_commit_than_the_last_applied(aged: Desk) -> None:
+    (aged.root / "desired/catalogs/mouse.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Catalog\nstore: serving\ndatasets:\n"
+        f"  - {{id: {M110}, manifest: '{MANIFEST_OF[M110]}'}}\n"
+    )
+    aged.commit()
+    aged.ok("apply", "--yes")
+    ran = aged.refused(*APPLY, "--yes", "--ref", "HEAD~1", code=4, error="E_COMMIT_ORDER")
+    assert "which was applied last" in ran.err
+    aged.ok(*APPLY, "--yes")
+    assert [standing(aged, one) for one in (M110, H111)] == [True, False]
+
+
 def test_a_plan_that_was_reviewed_under_another_policy_is_refused(aged: Desk) -> None:
     aged.ok(*PLAN, "--out", "gc.json")
     policy(aged, "severities: {source-reachable: deny}\n")

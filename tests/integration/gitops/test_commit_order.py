@@ -138,8 +138,3 @@ def test_a_clone_that_cannot_tell_is_refused_and_says_what_to_fetch(
     assert (ran.code, ran.error) == (4, "E_COMMIT_UNKNOWN")
     assert "fetch-depth: 0" in ran.err
     assert clone.store() == before
-
-
-def test_a_collection_at_an_older_commit_is_refused(moved: Repository) -> None:
-    words = ("gc", "apply", "--store", "serving", "--yes")
-    assert moved.ok(*words, "--ref", "first").out == "nothing to remove\n"
