@@ -139,6 +139,22 @@ def test_records_of_before_the_columns_count_as_written_when_they_were_added(wor
     assert all(old and new and old <= new for old, new in zip(before, after, strict=True))
 
 
+def test_protection_is_read_from_the_records_that_speak_of_it_alone(world: World) -> None:
+    with world.open() as registry:
+        tagged(registry, {"1.0.0": 1})
+        registry.commit((), replace(RUN, by="git", protection=((TAG, True), (OTHER, True))))
+        registry.commit((), replace(RUN, by="git", protection=((OTHER, False),)))
+        registry.commit((), replace(RUN, protection=((TAG, False),)))  # by hand nobody lifts one
+    execute(world, "UPDATE reconciler_ledger SET intent = outcome WHERE seq = 1")
+    with world.open() as registry:
+        assert registry.protected() == {TAG}
+        with pytest.raises(Corrupt):
+            list(registry.history())
+    execute(world, "UPDATE reconciler_ledger SET intent = outcome WHERE protects")
+    with world.open() as registry, pytest.raises(Corrupt, match="record 4 of the ledger cannot be read"):
+        registry.protected()
+
+
 def test_a_database_of_another_program_is_never_touched(world: World) -> None:
     if world.engine == "sqlite":
         Path(world.location).parent.mkdir()
