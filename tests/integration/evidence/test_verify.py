@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -166,8 +166,18 @@ def count(value: str) -> bytes:
     return json.dumps({"count": 37, "provenance": {"catalog_epoch": value}}).encode()
 
 
-def test_a_server_that_adopted_the_catalog_is_proved(applied: Repository) -> None:
-    with server(body=count(epoch(applied))) as url:
+def flat(value: str) -> bytes:
+    """As the server's release 0.2.2 answers."""
+    return json.dumps(
+        {"catalog_epoch": value, "dataset": "110/homo_sapiens/GRCh38", "gene_count": 15}
+    ).encode()
+
+
+@pytest.mark.parametrize("answer", [count, flat])
+def test_a_server_that_adopted_the_catalog_is_proved(
+    applied: Repository, answer: Callable[[str], bytes]
+) -> None:
+    with server(body=answer(epoch(applied))) as url:
         assert proved(applied, "--server", url) == {**ALL, "ready": True, "epoch": True}
 
 
