@@ -292,5 +292,5 @@ def unusable(path: str, message: str, got: str | None = None) -> LimitExceeded:
         f"what must be kept is not known: {message}",
         path=path,
         got=got,
-        fix="correct it; nothing is collected before",
+        fix="add or correct it (it may name nothing); nothing is collected before",
     )

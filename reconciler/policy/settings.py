@@ -22,7 +22,7 @@ _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 def settings_of(rule: str, guards: Guards) -> tuple[str, ...]:
     """The data that a rule judges by, one thing a line; empty where it needs none."""
     told = _TOLD.get(rule)
-    return () if told is None else tuple(told(guards))
+    return () if told is None else tuple(told(guards)) or (f"{guards.origin}: says nothing of it",)
 
 
 def _budget(action: str) -> Callable[[Guards], Iterator[str]]:

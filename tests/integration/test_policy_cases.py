@@ -107,6 +107,7 @@ def test_a_rule_names_the_data_that_it_judges_by(repository: Repository) -> None
     ]
     assert data("required-owners") == ["desired/policy.yaml:6: desired/catalogs/* belongs to genomics"]
     assert data("promoted-in-pins") == ["ops/datasets/promotion-rules.json: asks for it"]
+    assert data("protected") == ["desired/policy.yaml: says nothing of it"]
     assert data("tag-immutable") == []
     shown = repository.ok("policy", "explain", "delete-budget").out.splitlines()
     assert shown[-1] == f"  judges by  {budget}"

@@ -23,6 +23,8 @@ SERVING = [
     "desired/stores.yaml",
     "ops/datasets/freeze-policy.json",
     "ops/datasets/rollback-policy.json",
+    "ops/inventory/gc-pins.json",
+    "ops/inventory/pins.yaml",
     "tools/flow.sh",
 ]
 
@@ -46,6 +48,8 @@ def test_what_init_writes_validates_and_its_first_plan_is_empty(
     stores = empty.ok("validate", "--output", "json").document["stores"]
     assert stores == sorted(kinds or ("serving",))
     assert empty.ok("plan", "--detailed-exitcode").out == "nothing to do   (0 declarations checked)\n"
+    for store in stores:
+        assert empty.ok("gc", "apply", "--store", store, "--yes").out == "nothing to remove\n"
 
 
 def test_init_lists_and_writes_what_a_serving_store_needs(empty: Repository) -> None:
