@@ -12,10 +12,12 @@ from jsonschema import Draft202012Validator
 
 from reconciler.failpoints import NAMES
 from tests.integration.command_line import PROJECT, Ran
+from tests.integration.evidence.conftest import write_key
 from tests.integration.federation.archives import write_shards
 from tests.integration.federation.conftest import ENTRIES, LABELS, SCHEMAS, World, world
 from tests.servers.pds import PASSWORD
 from tests.servers.pds_proxy import APPLY, HANDLE, REPO, before
+from tests.unit.evidence.packets import ADA
 
 __all__ = ["world"]
 
@@ -296,12 +298,20 @@ def test_half_of_the_records_lost_is_named_and_the_rest_is_not_written_over(kept
     assert set(everything(kept)) == set(records)
 
 
-def test_a_packet_is_kept_for_every_release_of_an_account(kept: World) -> None:
+def test_a_packet_is_kept_for_every_release_of_an_account_and_verifies_elsewhere(
+    kept: World, tmp_path: Path
+) -> None:
     assert [name for name in ledger(kept) if name.startswith("evidence/")] == [
         f"evidence/{number:020d}.packet.json" for number in (1, 2)
     ]
+    write_key(tmp_path, "ada", ADA)
     kept.ok("evidence", "collect", "--release", "public#2", "--into", "var/release")
-    kept.ok("verify", *STORE, "--at", "HEAD")
+    kept.ok("evidence", "sign", "var/release", "--key", str(tmp_path / "ada.key"))
+    kept.ok("verify", *STORE, "--at", "HEAD", "--packet", "var/release", "--key", str(tmp_path / "ada.pub"))
+    (kept.repository.root / "var/release").rename(tmp_path / "release")
+    said = kept.ok("evidence", "verify", str(tmp_path / "release"), "--key", str(tmp_path / "ada.pub")).out
+    assert "label" in said
+    assert said.splitlines()[-1].endswith("release: verified")
 
 
 @pytest.mark.parametrize("lost", ["the last outcome", "the last record", "the whole ledger"])
@@ -322,3 +332,22 @@ def test_a_ledger_of_an_account_that_lost_its_end_is_noticed_and_comes_back(kept
     assert (everything(kept), ledger(kept)) == (records, chain)
     kept.ok(*DRILL, "--restored")
     kept.ok("verify", *STORE, "--at", "HEAD")
+
+
+def test_a_blob_that_the_server_lost_is_named_and_no_backup_is_made_without_it(kept: World) -> None:
+    files = [path for path in kept.server.data.glob(f"**/{kept.account.did}/b*") if path.is_file()]
+    assert len(files) == 2
+    for path in files:
+        path.unlink()
+    kept.ok(*CREATE)  # an archive that has its bytes needs them no more
+    ran = kept.run("backup", "create", *STORE, "--to", "var/another")
+    assert (ran.code, ran.error) == (8, "E_RECORD_BLOB"), ran.err
+    assert any(path.name in ran.err for path in files)
+    assert not (kept.repository.root / "var/another/backups").exists()
+
+    answered = kept.run(*DRILL, "--output", "json")
+    assert (answered.code, verdicts(answered)["query-paths"]) == (0, "proved")
+    lose(kept)
+    kept.ok(*RESTORE)
+    assert len(blobs(kept)) == 2
+    assert verdicts(kept.ok(*DRILL, "--restored", "--output", "json"))["query-paths"] == "proved"
