@@ -2,6 +2,6 @@
 
 import sys
 
-from reconciler.cli import main
+from reconciler.cli import console_script
 
-sys.exit(main())
+sys.exit(console_script())

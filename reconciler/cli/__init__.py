@@ -14,7 +14,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from gc import set_threshold
+from gc import freeze, set_threshold
 from importlib import import_module
 from typing import NoReturn
 
@@ -100,6 +100,13 @@ def build_parser(only: str | None = None) -> Parser:
         if loaded:
             loaded.add_arguments(command)
     return parser
+
+
+def console_script() -> int:
+    """Run one command and end the process with the code that this returns."""
+    code = main()
+    freeze()  # at its end the interpreter looks for cycles among all that was imported, three times
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
