@@ -50,8 +50,8 @@ def test_an_unchanged_store_is_backed_up_without_copying_an_object(vault: Vault)
 def test_only_what_changed_is_copied(vault: Vault) -> None:
     vault.backup()
     vault.ok("catalog", "rollback", M110, "--store-root", "var/serving", "--reason", "a test")
-    # Catalog and alias, one intent and one outcome, two lists of parts and the index.
-    assert vault.backup()["copied"]["objects"] == 7
+    # Catalog and alias, one intent, one outcome and its packet, three lists of parts and the index.
+    assert vault.backup()["copied"]["objects"] == 9
 
 
 def test_lock_files_and_markers_are_built_anew_and_hold_no_object(vault: Vault) -> None:
@@ -184,7 +184,7 @@ def test_half_of_the_objects_gone_is_named_refused_and_healed_by_the_next_backup
     gone = [path for path in vault.objects() if path.name in held][::2]
     for path in gone:
         path.unlink()
-    ran = vault.verify()
+    ran = vault.verify("--output", "json")
     assert ran.code == 8
     assert [path.name for path in gone if path.name not in ran.err] == []
     back = vault.restore()
