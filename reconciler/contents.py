@@ -1,7 +1,8 @@
 """What is inside of a value that appears or moves: a digest alone cannot be judged.
 
 Decides which content a reviewer is shown beside which: a name that moves, beside what it named; a release
-that appears, beside the highest lower one of its line that is live or appears with it. Of each pair come
+that appears, beside the highest lower one of its line that is live or appears with it; a record that is
+written or edited, beside what it said. Of each pair come
 the facts that the store's kind counts (genes, tables, bytes, schema) and the fields that differ, both
 bounded whatever the documents hold: at most `LOOKS` pairs a store, eight fields a pair, and documents
 larger than `COMPARED` bytes or with longer lists than `ITEMS` are not compared field by field.
@@ -20,6 +21,7 @@ from reconciler.canonical import canonical
 from reconciler.errors import Problem
 from reconciler.fields import field_differences
 from reconciler.model import Address, Observed, Slots, Step
+from reconciler.points import CONTENT
 from reconciler.shape import Release, Shape
 
 LOOKS: Final = 20
@@ -160,6 +162,17 @@ def _pointing(shape: Shape, moved: Iterable[_Moved], look: _Looks) -> Iterator[P
         now, before = shape.pointer(one.address, one.after), shape.pointer(one.address, one.before)
         if now and before and now.target != before.target:
             yield Pair(one.address, look.at(now.target), look.at(before.target))
+
+
+def rewritten(steps: Iterable[Step]) -> Iterator[Pair]:
+    """The records that are written or edited, in a store where the slot `content` stands for all of one."""
+    steps = tuple(steps)
+    sources = {address: source for step in steps for address, source in step.sources.items()}
+    for one in _moved(steps):
+        before, after = one.before.get(CONTENT), one.after.get(CONTENT)
+        if isinstance(after, str):
+            beside = Look(one.address, before, "") if isinstance(before, str) else None
+            yield Pair(one.address, Look(one.address, after, sources.get(one.address, "")), beside)
 
 
 def _moved(steps: Iterable[Step]) -> Iterator[_Moved]:

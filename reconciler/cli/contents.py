@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 
 from reconciler.cli.workspace import Opened
-from reconciler.contents import Inside, inside, lines_that_grow, pairs
+from reconciler.contents import LOOKS, Inside, inside, lines_that_grow, pairs, rewritten
 from reconciler.model import Depth, Observed, Selection
 from reconciler.plan import Plan, StorePlan
+from reconciler.points import KIND
 from reconciler.shape import Shape
 from reconciler.stores.port import Store, describer
 
@@ -30,7 +32,11 @@ def _of(part: StorePlan, store: Store) -> Iterator[Inside]:
     looker = describer(store)
     if looker is None or not part.steps:
         return
-    found = pairs(part.shape, part.steps, _live(store, part.shape, lines_that_grow(part.shape, part.steps)))
+    if part.config.kind == KIND:
+        found = tuple(islice(rewritten(part.steps), LOOKS))
+    else:
+        live = _live(store, part.shape, lines_that_grow(part.shape, part.steps))
+        found = pairs(part.shape, part.steps, live)
     looks = dict.fromkeys(look for pair in found for look in (pair.content, pair.beside) if look is not None)
     described = dict(looker.describe(tuple(looks)))
     for pair in found:

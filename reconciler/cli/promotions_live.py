@@ -9,7 +9,7 @@ whoever can reach the source plans it. Nothing here opens a store, an index or a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -37,9 +37,10 @@ from reconciler.stores.port import Store, Surroundings
 
 
 class Seen(NamedTuple):
-    """What a snapshot gives: the desired state with what is promoted, and notes on what it cannot say."""
+    """What a snapshot gives: the desired state with what is promoted, the records, and what it cannot say."""
 
     desired: Desired
+    records: Mapping[str, bytes]
     notes: tuple[str, ...]
 
 
@@ -97,7 +98,7 @@ def promoted(
         f"{one.name}@{one.version} ({one.place}) is not planned: its source is not in the snapshot"
         for one in unseen
     )
-    return Seen(declared(desired, found), notes)
+    return Seen(declared(desired, found), found.records, notes)
 
 
 class _Sources:

@@ -190,6 +190,7 @@ class Workspace:
 
             seen = promoted(self.desired, one.store, one.inventory, self.live, self.surroundings)
             self.desired = seen.desired
+            self.records.update(seen.records)
             self.notes += seen.notes
             return
         from reconciler.cli.promotions import resolve_promotions  # noqa: PLC0415 - as above

@@ -121,6 +121,10 @@ class AtprotoTerms:
         """Where the entry is."""
         return Address(store, ENTRY, _key(ENTRY, thing))
 
+    def looked(self, store: str, thing: str, digest: str) -> Address:  # noqa: ARG002
+        """The label, whose digest stands for the thing here."""
+        return self.address(store, thing)
+
     def pointer(self, store: str, thing: str) -> Address:
         """Where the label without a version is."""
         return Address(store, LABEL, record_key(COLLECTIONS[LABEL], _parts(thing)[0], ""))

@@ -294,7 +294,7 @@ class Declared(Suite):
         if looker is None:
             return
         build = harness.build(HUMAN_110)
-        content = terms_of(store.config).content(store.config.name, HUMAN_110, build.digest)
+        content = terms_of(store.config).looked(store.config.name, HUMAN_110, build.digest)
         coming, there = Look(content, build.digest, build.source), Look(content, build.digest, "")
         before = harness.fingerprint()
         found = dict(looker.describe((coming, there)))

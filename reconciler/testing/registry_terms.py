@@ -58,6 +58,10 @@ class RegistryTerms:
         """Where the manifest is."""
         return Address(store, MANIFEST, digest)
 
+    def looked(self, store: str, thing: str, digest: str) -> Address:  # noqa: ARG002
+        """The manifest."""
+        return Address(store, MANIFEST, digest)
+
     def pointer(self, store: str, thing: str) -> Address:
         """`dev` of the thing's dataset."""
         return Address(store, TAG, f"{_tag(thing)[0]}@dev")

@@ -44,6 +44,9 @@ class Terms(Protocol):
     def content(self, store: str, thing: str, digest: str) -> Address:
         """Where a thing's content is seen."""
 
+    def looked(self, store: str, thing: str, digest: str) -> Address:
+        """What is looked into where this digest appears."""
+
     def pointer(self, store: str, thing: str) -> Address:
         """Where the pointer to a thing is."""
 
@@ -91,6 +94,10 @@ class ServingTerms:
 
     def content(self, store: str, thing: str, digest: str) -> Address:  # noqa: ARG002
         """Content and listing are slots of one address."""
+        return self.address(store, thing)
+
+    def looked(self, store: str, thing: str, digest: str) -> Address:  # noqa: ARG002
+        """The dataset."""
         return self.address(store, thing)
 
     def pointer(self, store: str, thing: str) -> Address:  # noqa: ARG002

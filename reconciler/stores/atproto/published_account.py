@@ -7,11 +7,15 @@ what the account held, because whoever writes a snapshot also writes the hashes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from reconciler.contents import Content, Look
 from reconciler.errors import InvalidInput
 from reconciler.model import StoreConfig
 from reconciler.snapshot import StoreSnapshot
 from reconciler.stores.atproto.car import MissingBlock
 from reconciler.stores.atproto.dagcbor import Malformed
+from reconciler.stores.atproto.describe import described
 from reconciler.stores.atproto.repository import Reading, read_kept
 from reconciler.stores.port import Surroundings
 from reconciler.stores.published import PublishedStore
@@ -34,6 +38,10 @@ class PublishedAccount(PublishedStore):
         listed = {(one.address.kind, one.address.key): dict(one.slots) for one in seen.observed}
         if listed != {tuple(key): dict(stored.slots) for key, stored in self._reading.records.items()}:
             raise _refused("it lists other records than the account's repository in it has", config.name)
+
+    def describe(self, looks: Sequence[Look]) -> Iterator[tuple[Look, Content]]:
+        """What is inside of records, of those that stood and of those that would be written."""
+        return described(looks, self.read, self._surroundings.records)
 
     def read(self) -> Reading:
         """The records as they were."""

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Final
 
 from reconciler.canonical import sha256_digest
+from reconciler.contents import Content, Look
 from reconciler.errors import Conflict, InvalidInput, Unavailable
 from reconciler.ledger import Record, RecordBytes, Run, file_name
 from reconciler.model import Address, Depth, Digest, Observed, Selection, Step, StepResult, StoreConfig
@@ -25,6 +26,7 @@ from reconciler.stores.atproto import dns, keeping, restoring, transaction
 from reconciler.stores.atproto.budget import Budget
 from reconciler.stores.atproto.connection import Connection, NoAnswer, NotSent, parse_origin
 from reconciler.stores.atproto.dagcbor import Data, Malformed, from_json
+from reconciler.stores.atproto.describe import described
 from reconciler.stores.atproto.identity import PLC_DIRECTORY, Account, did_document, resolved
 from reconciler.stores.atproto.journal import Held, Kept, NumberTaken, open_journal
 from reconciler.stores.atproto.login import Login
@@ -98,6 +100,7 @@ class AtprotoStore:
             atomic_units=False,
             deletes_content=True,
             survives_reopen=True,
+            describes=True,
             keeps=True,
             keeps_packets=True,
         )
@@ -179,6 +182,10 @@ class AtprotoStore:
     def kept(self) -> bytes:
         """The last reading as bytes, from which a plan can be made elsewhere (`published_account`)."""
         return self._repository.kept()
+
+    def describe(self, looks: Sequence[Look]) -> Iterator[tuple[Look, Content]]:
+        """What is inside of records, of those that stand and of those that would be written."""
+        return described(looks, self.read, self._surroundings.records)
 
     def revision(self) -> str:
         """The newest commit and the ledger's newest document, as one digest."""

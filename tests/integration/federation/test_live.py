@@ -95,6 +95,7 @@ def test_edit_has_the_plan_that_it_has_where_everything_is_in_reach(
     seen, known = compared(taken)
     assert changes(seen) == changes(known)
     assert (seen["notes"], known["notes"]) == ([], [])
+    assert seen["contents"] == known["contents"] != []
 
 
 def test_withdrawal_has_the_same_plan(taken: World) -> None:

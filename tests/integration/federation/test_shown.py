@@ -13,6 +13,23 @@ def lines(text: str) -> list[list[str]]:
     return [[one[0], one[1], *(word for word in one if word in NAMES)] for one in words]
 
 
+def test_plan_shows_what_is_published_and_which_members_an_edit_changes(world: World) -> None:
+    urls, known = ["https://data.example.org/{0..1}.tar"], {"split": "train", "rows": 3}
+    entry = world.index.insert("d1", urls, metadata=known)
+    body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {entry}}}\n"
+    world.promote("d1", f"{body}license: MIT\n")
+    assert "      name d1, license MIT, storage storageHttp, shards 2\n" in world.ok("plan").out
+    world.ok("apply", "--yes")
+    edited = f"{body}    metadata: {{rows: {{$integer: 4}}}}\n"
+    world.promote("d1", f"{edited}license: CC0-1.0\ndescription: Measurements\n")
+    contents = world.ok("plan", "--output", "json").document["contents"]
+    changed = {one["address"].split("/")[1]: one["differences"] for one in contents}
+    assert (len(changed["entry"]), len(changed["label"])) == (3, 1)
+    shown = " ".join(changed["entry"])
+    for member in ("description", "MIT", "CC0-1.0", "rows", "3", "4"):
+        assert member in shown
+
+
 def test_plan_names_the_dataset_and_the_type_whose_records_change(world: World) -> None:
     entry = world.index.insert("d1", ["https://data.example.org/1.tar"])
     body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {entry}}}\n"
