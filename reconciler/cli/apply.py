@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, console: Console) -> Exit:
     console.answer(
         lambda: {**_document(plan, report, unproved), "notes": list(notes)},
         lambda: apply_text(report, notes),
-        lambda: apply_markdown(report),
+        lambda: apply_markdown(report, notes),
     )
     return report.exit_code
 

@@ -26,7 +26,7 @@ from reconciler.model import Address, Change, Finding, Place, Severity, Value
 from reconciler.plan import Plan, StorePlan, by_address, verb
 from reconciler.render.findings import kind_of, shortlist
 from reconciler.render.guards import guards_lines
-from reconciler.render.markdown import code, fitting, prose, value
+from reconciler.render.markdown import code, fitting, notes_lines, prose, value
 from reconciler.render.text import advisory_line, inside_lines, plural
 
 LIMIT: Final = 60_000
@@ -36,7 +36,6 @@ _FINDINGS_ROOM: Final = 14_000
 _CHANGES_ROOM: Final = 17_000
 _CONTENTS_ROOM: Final = 9_000
 _GUARDS_ROOM: Final = 3_000
-_NOTES_ROOM: Final = 3_000
 _SCOPES: Final = 20
 _ROWS: Final = 100
 _OF_EACH_RULE: Final = 8
@@ -97,7 +96,7 @@ def plan_comment(plan: Plan, *, scope: str = "") -> str:
         _findings(plan.findings),
         _changes(plan),
         _contents(plan.contents),
-        _notes(plan.notes),
+        notes_lines(plan.notes),
         _steps(plan),
         _guards(plan),
         ["", _closing(plan)],
@@ -121,14 +120,6 @@ def _title(plan: Plan) -> str:
 
 def _advisory(plan: Plan) -> list[str]:
     return ["", f"> **{prose(advisory_line(plan.advisory))}**"] if plan.advisory else []
-
-
-def _notes(notes: Sequence[str]) -> list[str]:
-    if not notes:
-        return []
-    lines = fitting((f"- {prose(note, 300)}" for note in notes[:_ROWS]), _NOTES_ROOM)
-    more = len(notes) - len(lines)
-    return ["", f"**{plural(len(notes), 'note')}**", "", *lines, *([f"- … and {more} more"] if more else [])]
 
 
 def _findings(findings: Sequence[Finding]) -> list[str]:

@@ -16,11 +16,12 @@ from reconciler.apply import ApplyReport
 from reconciler.drift import DriftItem, DriftReport
 from reconciler.errors import escaped
 from reconciler.model import Value
-from reconciler.render.text import short
+from reconciler.render.text import plural, short
 
 _ROWS = 100
 _DRIFT_ROOM = 40_000
 _WARNINGS_ROOM = 10_000
+_NOTES_ROOM = 3_000
 _WORD = r"[A-Za-z]+(?:['-][A-Za-z]+)*"
 _NUMBER = r"[0-9]{1,6}|[+-]?[0-9]{1,3}(?:,[0-9]{3}){0,5}"
 _PLAIN = re.compile(rf"""[('"]?(?:{_WORD}|{_NUMBER}|[–→…])['")]?[,.;:!?]?""")
@@ -82,20 +83,30 @@ def fitting(lines: Iterable[str], room: int) -> list[str]:
     return taken
 
 
-def apply_markdown(report: ApplyReport) -> str:
-    """A table of steps and outcomes."""
+def notes_lines(notes: Sequence[str]) -> list[str]:
+    """The notes of a plan as a list below a heading, bounded; nothing where there are none."""
+    if not notes:
+        return []
+    lines = fitting((f"- {prose(note, 300)}" for note in notes[:_ROWS]), _NOTES_ROOM)
+    more = len(notes) - len(lines)
+    return ["", f"**{plural(len(notes), 'note')}**", "", *lines, *([f"- … and {more} more"] if more else [])]
+
+
+def apply_markdown(report: ApplyReport, notes: Sequence[str] = ()) -> str:
+    """A table of steps and outcomes, and the notes of the plan."""
     rows = [
         f"| {code(item.store)} | {code(item.step.id)} | {item.result.outcome.value} "
         f"| {value(item.result.receipt or None)} |"
         for item in report.items[:_ROWS]
     ]
     if not rows:
-        return "### Apply\n\nNothing to do."
+        return "\n".join(("### Apply\n\nNothing to do.", *notes_lines(notes)))
     more = len(report.items) - len(rows)
     return "\n".join(
         [
             *("### Apply", "", "| store | step | outcome | receipt |", "|---|---|---|---|", *rows),
             *([f"\n… and {more} more"] if more else []),
+            *notes_lines(notes),
         ]
     )
 

@@ -195,7 +195,12 @@ def test_a_plan_says_where_latest_will_be_where_git_leaves_that_to_the_store(rep
     assert notes(f"versions:\n{one}") == [f"{latest} begins at {name}@1.9.0"]
     repository.ok("apply", "--yes")
     assert notes(f"versions:\n{one}{two}") == [f"{latest} follows from {name}@1.9.0 to {name}@1.10.0"]
-    repository.ok("apply", "--yes")
+    said = repository.ok("apply", "--yes", "--output", "markdown").out
+    assert said.splitlines()[-3:] == [
+        "**1 note**",
+        "",
+        f"- `{latest}` follows from `{name}@1.9.0` to `{name}@1.10.0`",
+    ]
     assert notes(f"versions:\n{one}{two}dev: {{manifest: manifests/one.json}}\n") == []
     assert notes(yanked) == [f"{latest} ends: no release is left that it may name"]
 
