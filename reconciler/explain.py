@@ -27,7 +27,7 @@ from reconciler.model import (
     Step,
     merged,
 )
-from reconciler.plan import StorePlan, finding_json, verb
+from reconciler.plan import WHOLE_PLAN, StorePlan, finding_json, verb
 from reconciler.shape import Shape
 
 SCHEMA: Final = "reconciler/explain/v1"
@@ -156,7 +156,7 @@ def explained(
     changes = tuple(c for step in steps for c in step.changes if c.address == address)
     sight = known.live.get(address)
     live = sight.slots if sight else NOTHING
-    subjects = {str(address), address.store, f"{address.store}/{address.kind}"}
+    subjects = {str(address), address.store, f"{address.store}/{address.kind}", WHOLE_PLAN}
     about = tuple(finding for finding in findings if finding.subject in subjects)
     return Explanation(
         address=address,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.contents import Inside
@@ -34,6 +34,9 @@ LIFETIME = 24 * 60 * 60
 
 PLAN_LIMIT = 256 * 1024 * 1024
 _TOLERATED_SKEW = 5 * 60
+WHOLE_PLAN: Final = "plan"
+"""The subject of what is found of a plan as a whole."""
+
 _IMMUTABLE = "tag-immutable"
 _NAMED = 20
 _NAMING = ("name", "version")

@@ -5,7 +5,8 @@ is and which findings it expects, beside the desired state that it is about. No 
 code is 4 when a case finds something else.
 
 `policy explain` says of a rule what it protects and what the policy in force makes of it; of an address, a
-store or one finding (RULE:SUBJECT), what was found, on which line, and what would change the answer.
+store or one finding (RULE:SUBJECT), what was found, on which line, and what would change the answer. What was
+found of the scope, the store, the document or the plan that an address is in is about the address as well.
 
 for example:
   reconciler policy test tests/policy
@@ -25,15 +26,28 @@ from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
 from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.protected import load_tree
-from reconciler.cli.workspace import TOOL, Workspace
+from reconciler.cli.workspace import TOOL, Opened, Workspace
 from reconciler.desired.case import CASE_FILE, Expected, PolicyCase, read_case
 from reconciler.desired.worktree import WorkTree
 from reconciler.errors import Exit, InvalidInput
-from reconciler.governance import Exemption, Guards, instant
+from reconciler.governance import Exemption, Guards, Headroom, instant
 from reconciler.ledger import Inventory
-from reconciler.model import Depth, Finding, Observed, StoreConfig, public_settings
-from reconciler.plan import finding_json
+from reconciler.model import (
+    NOTHING,
+    Depth,
+    Finding,
+    Observed,
+    Place,
+    Selection,
+    StoreConfig,
+    merged,
+    public_settings,
+)
+from reconciler.plan import WHOLE_PLAN, Plan, finding_json, verb
 from reconciler.policy import FIXED, RULESET, says
+from reconciler.policy.actions import action_of
+from reconciler.policy.budgets import rooms_of
+from reconciler.policy.lines import Touched
 from reconciler.policy.settings import settings_of
 from reconciler.render.text import finding_line, plural
 from reconciler.snapshot import Snapshot, StoreSnapshot
@@ -155,35 +169,84 @@ def _store(config: StoreConfig, case: PolicyCase) -> StoreSnapshot:
     )
 
 
+class Act(NamedTuple):
+    """What a plan does to one address: the line that says so, and the budgets that it is counted in."""
+
+    verb: str
+    place: Place | None
+    counts: str
+    rooms: tuple[Headroom, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Its stable keys; a create and an adoption count as nothing."""
+        return {
+            "verb": self.verb,
+            "path": self.place.path if self.place else "",
+            "line": self.place.line if self.place else 0,
+            "counts": self.counts,
+            "budgets": [room._asdict() for room in self.rooms],
+        }
+
+
 def explain(args: argparse.Namespace, console: Console) -> Exit:
-    """Explain one rule, or what was found about a subject."""
-    rule, _, subject = args.what.partition(":")
+    """Explain one rule, what was found about a subject, or what a plan does to an address."""
+    act = None
     with Workspace.open(args, console) as workspace:
         guards, now = workspace.protected.guards, workspace.now
+        _require_known(args.what, workspace)
         if args.what in RULESET.known:
             findings: list[Finding] = []
             rules = [args.what]
         else:
             opened = {config.name: workspace.opened(config) for config in workspace.selected}
-            found = workspace.plan(opened).findings
-            one = rule in RULESET.known and bool(subject)
-            findings = [
-                f for f in found if (f.rule == rule and f.subject == subject if one else _about(f, args.what))
-            ]
-            rules = sorted({f.rule for f in findings})
-    _require_known(args.what, workspace)
+            plan = workspace.plan(opened)
+            act = _act(plan, opened, args.what)
+            findings = _asked_about(plan, args.what, act)
+            rules = sorted({f.rule for f in findings} | _budget_rules(act))
     document = {
         "schema": EXPLAIN_SCHEMA,
         "what": args.what,
+        "action": act.to_json() if act else None,
         "rules": [_rule_json(one, guards, now) for one in rules],
         "findings": [finding_json(finding) for finding in findings],
     }
-    console.answer(document, lambda: "\n".join(_explanation(document, findings, args.what)))
+    console.answer(document, lambda: "\n".join(_explanation(document, findings, args.what, act)))
     return Exit.DONE
 
 
+def _budget_rules(act: Act | None) -> set[str]:
+    return {f"{room.action}-budget" for room in act.rooms} if act else set()
+
+
+def _act(plan: Plan, opened: Mapping[str, Opened], what: str) -> Act | None:
+    """What the plan does to the address that is asked about; None where it does nothing to it."""
+    for part in plan.stores:
+        changes = [change for change in part.changes if str(change.address) == what]
+        if not changes:
+            continue
+        address = changes[0].address
+        store = opened[address.store].store
+        sights = store.snapshot(Selection(addresses=frozenset({address})))
+        live = next((sight.slots for sight in sights), NOTHING)
+        counts = action_of(part.shape, address, Touched(live, merged(live, changes)))
+        room = plan.in_force.headroom if plan.in_force else ()
+        rooms = tuple(rooms_of(address, counts, room)) if counts else ()
+        return Act(verb(part.shape, changes), part.places.get(address), counts or "", rooms)
+    return None
+
+
+def _asked_about(plan: Plan, what: str, act: Act | None) -> list[Finding]:
+    rule, _, subject = what.partition(":")
+    if rule in RULESET.known and subject:
+        return [f for f in plan.findings if (f.rule, f.subject) == (rule, subject)]
+    document = act.place.path if act and act.place else ""
+    return [f for f in plan.findings if _about(f, what) or (document and f.subject == document)]
+
+
 def _about(finding: Finding, what: str) -> bool:
-    return finding.subject == what or finding.subject.startswith(f"{what}/")
+    """Whether a finding is about a thing, about something in it, or about what it is in."""
+    subject = finding.subject
+    return subject in {what, WHOLE_PLAN} or subject.startswith(f"{what}/") or what.startswith(f"{subject}/")
 
 
 def _require_known(what: str, workspace: Workspace) -> None:
@@ -216,8 +279,12 @@ def _waiver(one: Exemption) -> dict[str, str]:
     return {"subject": one.subject, "owner": one.owner, "expires": instant(one.expires), "reason": one.reason}
 
 
-def _explanation(document: Mapping[str, Any], findings: list[Finding], what: str) -> Iterator[str]:
-    if not document["rules"]:
+def _explanation(
+    document: Mapping[str, Any], findings: list[Finding], what: str, act: Act | None
+) -> Iterator[str]:
+    if act:
+        yield from _told(what, act)
+    elif not document["rules"]:
         yield f"{what}: no rule has anything to say about it"
     for rule in document["rules"]:
         yield f"{rule['rule']}: {rule['says']}"
@@ -233,3 +300,16 @@ def _explanation(document: Mapping[str, Any], findings: list[Finding], what: str
     yield from (finding_line(finding) for finding in findings)
     if findings:
         yield f"{plural(len(findings), 'finding')}; 'fix' says what would change the answer"
+    elif act:
+        yield "no rule denies it or warns of it"
+
+
+def _told(what: str, act: Act) -> Iterator[str]:
+    place = f", as {act.place} says" if act.place else ""
+    yield f"{what}: {act.verb}{place}"
+    if not act.counts:
+        yield "  counted in no budget: what appears is free"
+    for room in act.rooms:
+        left = room.allowed - room.used
+        more = f"{left} more would be within the budget" if left >= 0 else f"{-left} fewer would be"
+        yield f"  counted as {act.counts} in {room.scope}: {room.used} of {room.allowed}; {more}"

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from reconciler.canonical import canonical, sha256_digest
 from reconciler.governance import ExceptionType, Exemption, Guards, Lineage, Proposal, Ruleset
 from reconciler.model import Finding, Severity
+from reconciler.plan import WHOLE_PLAN
 from reconciler.policy.by_hand import BY_HAND, held
 from reconciler.policy.control import frozen, out_of_order
 from reconciler.policy.exceptions import about_exceptions, excused
@@ -154,7 +155,7 @@ def _run(rule: str, facts: Facts) -> tuple[Finding, ...]:
             Finding(
                 rule=rule,
                 severity=Severity.DENY,
-                subject="plan",
+                subject=WHOLE_PLAN,
                 message=f"the rule failed to decide ({type(error).__name__}), which denies",
                 code="E_POLICY_ERROR",
                 fix="report this as a bug",

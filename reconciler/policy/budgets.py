@@ -12,15 +12,15 @@ raises a budget but the policy itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from reconciler.governance import Budget, ExceptionType, Guards, Headroom
 from reconciler.model import Address, Finding, Place, Severity
+from reconciler.plan import WHOLE_PLAN
 from reconciler.policy.actions import DELETE, RETARGET, UPDATE
 from reconciler.policy.facts import Facts, StoreFacts
 
-_EVERYWHERE: Final = "plan"
 _ALL_SCOPES: Final = "all scopes"
 _VERBS: Final[Mapping[str, str]] = {DELETE: "take away", UPDATE: "change", RETARGET: "move"}
 _CODES: Final[Mapping[str, str]] = {
@@ -77,6 +77,12 @@ def headroom(facts: Facts) -> tuple[Headroom, ...]:
     return tuple(use.room for action in (DELETE, UPDATE, RETARGET) for use in _uses(facts, action))
 
 
+def rooms_of(address: Address, action: str, rooms: Iterable[Headroom]) -> Iterator[Headroom]:
+    """The budgets in which what happens to an address is counted."""
+    scopes = {f"{address.store}/{address.kind}", _ALL_SCOPES}
+    return (room for room in rooms if room.action == action and room.scope in scopes)
+
+
 class _Use(NamedTuple):
     """What a plan uses of one budget, of how much, and where the first of it was written."""
 
@@ -114,7 +120,7 @@ def _over(facts: Facts, action: str) -> Iterator[Finding]:
         everywhere = room.scope == _ALL_SCOPES
         where = f" in {_ALL_SCOPES}" if everywhere else ""
         sentence = f"the plan would {_VERBS[action]} {room.used} of {live}{where}, {room.allowed}"
-        yield _finding(action, _EVERYWHERE if everywhere else room.scope, sentence, place)
+        yield _finding(action, WHOLE_PLAN if everywhere else room.scope, sentence, place)
 
 
 def _finding(action: str, subject: str, sentence: str, place: Place | None) -> Finding:

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.documents import ROOT
+from tests.integration.gitops.changes import MOUSE, step_forward
 from tests.integration.gitops.conftest import Repository, applied, published, repository
 from tests.integration.test_schemas import check
 
 __all__ = ["applied", "published", "repository"]
 CASES = ROOT / "tests/policy"
+RULE = "latest-monotonic"
 
 
 def test_every_case_of_this_repository_passes(repository: Repository) -> None:
@@ -72,14 +74,54 @@ def test_a_rule_is_explained_without_a_store(repository: Repository) -> None:
 def test_a_finding_is_explained_by_its_rule_and_its_line(applied: Repository) -> None:
     applied.edit("desired/catalogs/human.yaml", "latest: 111", "latest: 110")
     applied.commit("Move latest back")
-    for what in ("serving/alias/latest", "latest-monotonic:serving/alias/latest"):
+    for what, counted in (
+        ("serving/alias/latest", ["retarget-budget"]),
+        (f"{RULE}:serving/alias/latest", []),
+    ):
         document = applied.ok("policy", "explain", what, "--output", "json").document
         check(document)
         (finding,) = document["findings"]
-        assert (finding["rule"], finding["path"]) == ("latest-monotonic", "desired/catalogs/human.yaml")
-        assert [rule["rule"] for rule in document["rules"]] == ["latest-monotonic"]
+        assert (finding["rule"], finding["path"]) == (RULE, "desired/catalogs/human.yaml")
+        assert [rule["rule"] for rule in document["rules"]] == [RULE, *counted]
     nothing = applied.ok("policy", "explain", "serving/dataset/110/homo_sapiens/GRCh38").out
     assert nothing.strip().endswith("no rule has anything to say about it")
+
+
+def test_an_action_that_no_rule_denies_is_explained_by_its_line_and_its_budget(published: Repository) -> None:
+    step_forward(published)
+    gone, new = (f"serving/dataset/{key}" for key in ("110/mus_musculus/GRCm39", "111/homo_sapiens/GRCh38"))
+    document = published.ok("policy", "explain", gone, "--output", "json").document
+    check(document)
+    assert document["action"] == {
+        "verb": "roll back",
+        "path": MOUSE,
+        "line": 12,
+        "counts": "delete",
+        "budgets": [{"action": "delete", "scope": "serving/dataset", "used": 1, "allowed": 5}],
+    }
+    assert [rule["rule"] for rule in document["rules"]] == ["delete-budget"]
+    shown = published.ok("policy", "explain", gone).out.splitlines()
+    assert shown[:2] == [
+        f"{gone}: roll back, as {MOUSE}:12 says",
+        "  counted as delete in serving/dataset: 1 of 5; 4 more would be within the budget",
+    ]
+    assert shown[-1] == "no rule denies it or warns of it"
+    free = published.ok("policy", "explain", new).out.splitlines()
+    assert free[1:] == ["  counted in no budget: what appears is free", "no rule denies it or warns of it"]
+
+
+def test_what_is_found_of_a_scope_is_about_everything_in_it(published: Repository) -> None:
+    (published.root / "desired/policy.yaml").write_text(
+        "apiVersion: reconciler/v1\nkind: Policy\nbudgets: {delete: {count: 0, percent: 0}}\n"
+    )
+    step_forward(published)
+    gone = "serving/dataset/110/mus_musculus/GRCm39"
+    for command in (("policy", "explain"), ("explain",)):
+        found = published.ok(*command, gone, "--output", "json").document["findings"]
+        assert [(finding["rule"], finding["subject"]) for finding in found] == [
+            ("delete-budget", "serving/dataset")
+        ]
+    assert "1 of 0; 1 fewer would be" in published.ok("policy", "explain", gone).out
 
 
 def test_what_is_neither_a_rule_nor_an_address_is_refused(repository: Repository) -> None:
