@@ -149,11 +149,12 @@ class Budget:
 
     A scope is one (store, kind). A plan is within budget while it changes at most the larger of `count`
     and `percent` of a scope's live things, and, where more than `above` things are live in all scopes
-    together, at most `total_percent` of those. Shares are whole per cents.
+    together, at most the larger of `total_count` and `total_percent` of those. Shares are whole per cents.
     """
 
     count: int = 5
     percent: int = 10
+    total_count: int = 0
     total_percent: int = 10
     above: int = 50
 

@@ -91,7 +91,13 @@ def _severities(document: Document, draft: Draft) -> Mapping[str, Severity]:
 
 
 def _budgets(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Budget]:
-    names = {"count": "count", "percent": "percent", "totalPercent": "total_percent", "above": "above"}
+    names = {
+        "count": "count",
+        "percent": "percent",
+        "totalCount": "total_count",
+        "totalPercent": "total_percent",
+        "above": "above",
+    }
     return {
         action: Budget(**{names[name]: int(number) for name, number in members.items()})
         for action, members in written.items()

@@ -44,7 +44,7 @@ def allowance(budget: Budget, live: int) -> int:
 
 def whole_allowance(budget: Budget, live: int) -> int | None:
     """How many things of all scopes together; None where too few are live for a share to mean much."""
-    return live * budget.total_percent // 100 if live > budget.above else None
+    return max(budget.total_count, live * budget.total_percent // 100) if live > budget.above else None
 
 
 def approved(guards: Guards, addresses: list[Address], now: int) -> frozenset[Address]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from reconciler.governance import Freeze, Guards, instant
+from reconciler.governance import Budget, Freeze, Guards, instant
 
 _PROMOTION: Final = "ops/datasets/promotion-rules.json"
 _ROLLBACK: Final = "ops/datasets/rollback-policy.json"
@@ -30,10 +30,15 @@ def _budget(action: str) -> Callable[[Guards], Iterator[str]]:
         budget = guards.budgets[action]
         yield (
             f"{guards.origin}: the larger of {budget.count} and {budget.percent} % of a scope; "
-            f"{budget.total_percent} % of everything, where more than {budget.above} things are live"
+            f"{_everything(budget)} of everything, where more than {budget.above} things are live"
         )
 
     return told
+
+
+def _everything(budget: Budget) -> str:
+    share = f"{budget.total_percent} %"
+    return f"the larger of {budget.total_count} and {share}" if budget.total_count else share
 
 
 def _windows(guards: Guards) -> Iterator[str]:

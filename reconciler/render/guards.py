@@ -2,7 +2,8 @@
 
 Shown with every plan that does something, so that a reviewer sees which guards were configured and how close
 the plan comes to them. At most `_SHOWN` of each kind, the rest counted; budgets of which nothing is used are
-left out. Decides nothing.
+left out, unless that is all of them: then the smallest of each kind of action says what there is. Decides
+nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def _origin(guards: InForce) -> str:
 def _room(headroom: Sequence[Headroom]) -> Iterator[str]:
     used = [room for room in headroom if room.used]
     if not used:
+        yield from _unused(headroom)
         return
     # The fullest first: that is the one which the next change may break.
     used.sort(key=lambda room: (-room.used / max(room.allowed, 1), room))
@@ -45,6 +47,15 @@ def _room(headroom: Sequence[Headroom]) -> Iterator[str]:
     ]
     more = f", and {len(used) - _SHOWN} more" if len(used) > _SHOWN else ""
     yield f"budgets: {', '.join(shown)}{more}"
+
+
+def _unused(headroom: Sequence[Headroom]) -> Iterator[str]:
+    least: dict[str, int] = {}
+    for room in headroom:
+        least[room.action] = min(room.allowed, least.get(room.action, room.allowed))
+    if least:
+        each = ", ".join(f"{action} {allowed}" for action, allowed in sorted(least.items()))
+        yield f"budgets: nothing used; in each scope at least {each}"
 
 
 def _exception(one: Exemption) -> str:

@@ -157,6 +157,32 @@ def test_twenty_scopes_that_each_lose_less_than_a_third_are_refused_together(wor
     assert "the plan would take away 40 of 140 in all scopes, 14 are within the budget" in ran.err
 
 
+def test_a_number_for_all_scopes_holds_however_little_is_live(world: World) -> None:
+    names = ["one", "two", "three"]
+    world.stores(*names)
+    world.policy(budgets={"delete": {"above": 0, "totalCount": 5, "totalPercent": 0}})
+    keys = [human(release) for release in range(101, 106)]
+    for name in names:
+        world.declare(keys, store=name)
+    world.apply()
+    for name in names:
+        world.declare(keys[2:], store=name, removed=keys[:2])
+    ran = world.refused(9, "E_DELETE_BUDGET")
+    assert "the plan would take away 6 of 15 in all scopes, 5 are within the budget" in ran.err
+    world.declare(keys[1:], store="one", removed=keys[:1])
+    world.apply()
+
+
+def test_a_plan_that_uses_no_budget_says_what_it_might_use(world: World) -> None:
+    world.policy(budgets={"delete": {"count": 2}})
+    world.declare([human(110)])
+    world.apply()
+    world.declare([human(110), human(111)])
+    said = "budgets: nothing used; in each scope at least delete 2, retarget 5, update 5"
+    assert said in world.ok("plan").out.splitlines()
+    assert f"- {said}" in world.ok("plan", "--output", "markdown").out.splitlines()
+
+
 def test_exact_number_is_approved_and_no_other(world: World) -> None:
     keys = [human(release) for release in range(101, 110)]
     world.declare([*keys, human(110)])
