@@ -27,12 +27,12 @@ from reconciler.stores.atproto.order import (
     VERSION,
 )
 from reconciler.stores.atproto.repository import CREATED, Key, Reading
+from reconciler.stores.atproto.times import timestamp
 from reconciler.stores.atproto.writes import (
     Wishes,
     by_address,
     content_change,
     live_slots,
-    timestamp,
 )
 
 RECORD_LIMIT: Final = 900_000

@@ -37,6 +37,7 @@ from reconciler.stores.atproto.connection import NoAnswer, NotSent
 from reconciler.stores.atproto.journal import Held
 from reconciler.stores.atproto.login import Login
 from reconciler.stores.atproto.repository import Head, Reading, Repository
+from reconciler.stores.atproto.times import Times, times_of
 from reconciler.stores.atproto.writes import (
     Standing,
     Wishes,
@@ -143,11 +144,12 @@ def recover(session: Session, record: Record) -> tuple[StepResult, ...]:
     """
     session.progress(f"finishing run {record.seq}, which was interrupted")
     results: list[StepResult] = []
+    times = times_of(record.run.time, record.steps)
     for step in record.steps:
         if any(result.outcome is not Outcome.APPLIED for result in results):
             results.append(StepResult(step=step.id, outcome=Outcome.NOT_STARTED))
             continue
-        results.append(_once_more(session, step, record.run.time))
+        results.append(_once_more(session, step, times))
     closed = _close(session, record, results)
     problems = [problem for result in closed for problem in result.problems]
     outcomes = {result.outcome for result in closed}
@@ -158,19 +160,19 @@ def recover(session: Session, record: Record) -> tuple[StepResult, ...]:
     return closed
 
 
-def _once_more(session: Session, step: Step, time: int) -> StepResult:
+def _once_more(session: Session, step: Step, times: Times) -> StepResult:
     where = standing(session.reading, step)
     if where is Standing.ELSEWHERE:
         return _diverged(session, step)
     if where is not Standing.AFTER and not _at_hand(session, step):
         # Whoever plans next finds what is left; a run that is taken up again may only shrink.
         return StepResult(step=step.id, outcome=Outcome.NOT_STARTED)
-    return _do_step(session, step, time)
+    return _do_step(session, step, times)
 
 
 def _at_hand(session: Session, step: Step) -> bool:
     try:
-        writes_of(step, session.reading, session.wishes, 0)
+        writes_of(step, session.reading, session.wishes, times_of(0, ()))
         session.login.require()
     except ReconcilerError:
         return False
@@ -199,19 +201,20 @@ def _put_intent(session: Session, seq: int, previous: str | None, steps: Sequenc
 
 def _do_all(session: Session, record: Record) -> list[StepResult]:
     results: list[StepResult] = []
+    times = times_of(record.run.time, record.steps)
     for step in record.steps:
         if any(result.outcome is not Outcome.APPLIED for result in results):
             results.append(StepResult(step=step.id, outcome=Outcome.NOT_STARTED))
             continue
         if len(record.steps) > 1:
             session.progress(f"{step.id} of {len(record.steps)}")
-        results.append(_do_step(session, step, record.run.time))
+        results.append(_do_step(session, step, times))
     return results
 
 
-def _do_step(session: Session, step: Step, time: int) -> StepResult:
+def _do_step(session: Session, step: Step, times: Times) -> StepResult:
     """Send a step until it is certain what became of it, or until that cannot be found out."""
-    return _Sending(session, step, time).result()
+    return _Sending(session, step, times).result()
 
 
 class _Sending:
@@ -221,10 +224,10 @@ class _Sending:
         landed: whether a request was sent whose answer is not known.
     """
 
-    def __init__(self, session: Session, step: Step, time: int) -> None:
+    def __init__(self, session: Session, step: Step, times: Times) -> None:
         self._session = session
         self._step = step
-        self._time = time
+        self._times = times
         self._waits = 0
         self._landed = _Landed.NO
         self._problems: tuple[Problem, ...] = ()
@@ -233,7 +236,7 @@ class _Sending:
         """Try, and look, until it is certain."""
         turn = 0
         while turn < TRIES:
-            writes = writes_of(self._step, self._session.reading, self._session.wishes, self._time)
+            writes = writes_of(self._step, self._session.reading, self._session.wishes, self._times)
             if not writes:
                 return self._done()
             if (refusal := self._paced(cost_of(writes))) is not None:

@@ -2,15 +2,14 @@
 
 Pure: a step, the records as they stand and the contents that are wished become operations. A record that is
 already as the step leaves it gives none, because a server makes a new commit even of an equal one. A record
-keeps the `createdAt` that stands in the repository; a new one gets the time of the commit, so that a rerun
-gives the same bytes and the same CID.
+keeps the `createdAt` that stands in the repository; a new one gets the time of the run, so that a rerun gives
+the same bytes and the same CID.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -18,8 +17,9 @@ from reconciler.errors import InvalidInput
 from reconciler.model import NOTHING, Address, Change, Slots, Step
 from reconciler.stores.atproto.dagcbor import Malformed, Record, cid_of, decode, encode, to_json
 from reconciler.stores.atproto.keys import COLLECTIONS, source_parts
-from reconciler.stores.atproto.order import CONTENT, ENTRIES
+from reconciler.stores.atproto.order import CONTENT, ENTRIES, NAME
 from reconciler.stores.atproto.repository import CREATED, Head, Key, Reading, Stored, slots_of
+from reconciler.stores.atproto.times import Times
 
 _OPERATION: Final = "com.atproto.repo.applyWrites#"
 
@@ -118,11 +118,6 @@ class Write:
         return named if self.record is None else {**named, "value": to_json(self.record)}
 
 
-def timestamp(seconds: int) -> str:
-    """A time as records have it (https://atproto.com/specs/lexicon#datetime)."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-
 def by_address(changes: Iterable[Change]) -> dict[Address, list[Change]]:
     """The changes of each address, in their order."""
     found: dict[Address, list[Change]] = {}
@@ -160,33 +155,30 @@ def standing(reading: Reading, step: Step) -> Standing:
     return seen.pop() if len(seen) == 1 else Standing.BETWEEN
 
 
-def writes_of(step: Step, reading: Reading, wishes: Wishes, time: int) -> list[Write]:
+def writes_of(step: Step, reading: Reading, wishes: Wishes, times: Times) -> list[Write]:
     """The operations that lead from what stands to what the step leaves.
 
     Raises:
         InvalidInput: E_SOURCE_MISSING or E_RECORD_CONTENT.
     """
-    return [
-        write
-        for address, changes in by_address(step.changes).items()
-        if (change := content_change(changes)) is not None
-        for write in _writes(step, change, reading.records.get(Key(*address[1:])), wishes, time)
-    ]
-
-
-def _writes(step: Step, change: Change, live: Stored | None, wishes: Wishes, time: int) -> Iterator[Write]:
-    key = Key(change.address.kind, change.address.key)
-    if change.after is None:
-        if live is not None:
-            yield Write(key, "delete")
-        return
-    if live is not None and live.slots.get(CONTENT) == change.after:
-        return
-    wished = wishes.record(step, change)
-    created = None if live is None else live.created
-    record = {**wished.record, CREATED: timestamp(time) if created is None else created}
-    action = "create" if live is None else "update"
-    yield Write(key, action, record, cid_of(encode(record)), wished.slots)
+    newest = times.newest(reading, (change.after for change in step.changes if change.slot == NAME))
+    found: list[Write] = []
+    for address, changes in by_address(step.changes).items():
+        change, key = content_change(changes), Key(address.kind, address.key)
+        live = reading.records.get(key)
+        if change is None or (live is not None and live.slots.get(CONTENT) == change.after):
+            continue
+        if change.after is None:
+            found += [] if live is None else [Write(key, "delete")]
+            continue
+        wished = wishes.record(step, change)
+        created = None if live is None else live.created
+        if created is None:
+            created = times.created(key, wished.slots, newest)
+        record = {**wished.record, CREATED: created}
+        action = "create" if live is None else "update"
+        found.append(Write(key, action, record, cid_of(encode(record)), wished.slots))
+    return found
 
 
 def advanced(reading: Reading, writes: Iterable[Write], head: Head) -> Reading:

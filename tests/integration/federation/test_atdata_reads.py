@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.federation.conftest import World
+from tests.integration.federation.conftest import LABELS, World
 from tests.servers import atdata_runner
 from tests.servers.files import FileServer, serving
 from tests.servers.pds import PASSWORD
@@ -87,6 +87,36 @@ def test_the_reference_gets_the_version_that_it_asks_for(world: World, client: P
         ["https://data.example.org/1.tar"],
         ["https://data.example.org/2.tar"],
     ]
+
+
+def test_without_a_version_the_reference_gets_the_highest_release_of_a_run_then_the_newest_label(
+    world: World, client: Path
+) -> None:
+    def declare(*versions: str) -> None:
+        entries = "".join(
+            f"  {version}:\n    from: {{index: index, entry: d1, cid: {cid}}}\n"
+            for version in versions
+            for cid in [world.index.insert("d1", [f"https://data.example.org/{version}.tar"])]
+        )
+        world.promote("d1", f"versions:\n{entries}")
+        world.ok("apply", "--yes")
+
+    first = ("1.0.0", "2.0.0", "1.10.0", "1.9.0", "3.0.0-rc.1", "first")
+    declare(*first)
+    assert read(world, client, "d1")["d1"]["urls"] == ["https://data.example.org/2.0.0.tar"]
+    declare(*first, "1.10.1")
+    assert read(world, client, "d1")["d1"]["urls"] == ["https://data.example.org/1.10.1.tar"]
+    labels = [one["value"] for one in world.server.records(world.account, LABELS).values()]
+    times = {label["version"]: label["createdAt"][-5:] for label in labels}
+    assert times == {
+        "first": ".000Z",
+        "3.0.0-rc.1": ".001Z",
+        "1.0.0": ".002Z",
+        "1.9.0": ".003Z",
+        "1.10.0": ".004Z",
+        "2.0.0": ".005Z",
+        "1.10.1": ".006Z",
+    }
 
 
 def test_what_the_reference_wrote_is_promoted_from_its_own_index_and_loaded_by_it(
