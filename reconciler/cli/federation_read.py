@@ -79,8 +79,8 @@ def _line(row: dict[str, Any]) -> str:
     said = "" if row["managed"] else "   unmanaged"
     if row["kind"] == ENTRY:
         said += "   no label"
-    elif not row["shards"]:
-        said += "   names no entry of this account"
+    elif not row["storage"]:
+        said += "   names no entry of this account with data that can be read"
     if row["problems"]:
         said += "   broken"
     shards = f"{row['shards']} {row['storage']}" if row["storage"] else "-"

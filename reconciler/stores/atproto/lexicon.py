@@ -33,6 +33,8 @@ LABEL: Final = "science.alt.dataset.label"
 STORAGE_HTTP: Final = "science.alt.dataset.storageHttp"
 STORAGE_S3: Final = "science.alt.dataset.storageS3"
 STORAGE_BLOBS: Final = "science.alt.dataset.storageBlobs"
+STORAGE_EXTERNAL: Final = "science.alt.dataset.storageExternal"
+"""An older form, which is read and never written."""
 
 MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 32

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from reconciler.model import Shard
 from reconciler.stores.atproto.dagcbor import Data, Link
 from reconciler.stores.atproto.keys import LABEL
-from reconciler.stores.atproto.lexicon import STORAGE_BLOBS, STORAGE_HTTP, STORAGE_S3
+from reconciler.stores.atproto.lexicon import STORAGE_BLOBS, STORAGE_EXTERNAL, STORAGE_HTTP, STORAGE_S3
 from reconciler.stores.atproto.repository import Key, Reading, Stored
 
 SEEN: Final = 100
@@ -51,6 +51,9 @@ def shards_of(entry: Mapping[str, Data], service: str, did: str) -> tuple[Shard,
             for one in _maps(storage, "blobs")
             for link in _links(one)
         )
+    if kind == STORAGE_EXTERNAL:
+        urls = storage.get("urls")
+        return tuple(Shard(url) for url in (urls if isinstance(urls, list) else ()) if isinstance(url, str))
     return ()
 
 

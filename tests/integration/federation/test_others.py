@@ -99,6 +99,42 @@ def test_what_the_reference_promoted_is_left_alone_and_its_schema_is_used(world:
     )
 
 
+def test_older_forms_of_storage_and_metadata_are_read_and_left_alone(world: World) -> None:
+    as_the_reference_promotes(world)
+    current = world.server.records(world.account, ENTRIES)["3jzfcijpj2z2b"]["value"]
+    external = {
+        "$type": "science.alt.dataset.storageExternal",
+        "urls": [URL, "https://data.example.org/2.tar"],
+    }
+    packed = {"$bytes": "gaVzcGxpdKV0cmFpbg"}  # msgpack of {"split": "train"}
+    forms = {
+        "3jzfcijpj2z2c": {**current, "name": "external", "storage": external, "metadata": packed},
+        "3jzfcijpj2z2d": {**current, "name": "broken", "storage": {"$type": "example.org.other"}},
+    }
+    for key, entry in forms.items():
+        about = {"name": entry["name"], "datasetUri": f"at://{world.account.did}/{ENTRIES}/{key}"}
+        label = {**about, "$type": LABELS, "version": "0.1.0", "createdAt": entry["createdAt"]}
+        world.server.write(world.account, {**created(ENTRIES, entry), "rkey": key}, created(LABELS, label))
+    dangling = {"$type": LABELS, "name": "dangling", "datasetUri": f"at://{world.account.did}/{ENTRIES}/none"}
+    world.server.write(world.account, created(LABELS, {**dangling, "createdAt": current["createdAt"]}))
+    before = world.server.records(world.account, ENTRIES)
+    declare(world, "d2")
+    world.ok("apply", "--yes")
+
+    listed = world.ok("federation", "list", "--store", "public", "--output", "json").document["labels"]
+    assert [(row["name"], row["storage"], row["shards"], row["managed"]) for row in listed] == [
+        ("broken", "other", 0, False),
+        ("d1", "storageHttp", 1, False),
+        ("d2", "storageHttp", 1, True),
+        ("dangling", "", 0, False),
+        ("external", "storageExternal", 2, False),
+    ]
+    said = world.ok("federation", "list", "--store", "public").out.splitlines()
+    assert [line.split()[0] for line in said if "names no entry" in line] == ["dangling"]
+    after = world.server.records(world.account, ENTRIES)
+    assert {key: after[key] for key in before} == before
+
+
 def test_a_schema_is_found_also_behind_a_hundred_newer_ones(world: World) -> None:
     as_the_reference_promotes(world)
     (theirs,) = world.server.records(world.account, SCHEMAS).values()
