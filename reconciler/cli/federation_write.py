@@ -2,8 +2,8 @@
 
 Both decide with the rules of documents and commit through the port, so lexicons, lock, ledger, retries and
 recovery are those of `apply`. Before anything is written the operation says what it found: entry, schema,
-shards, login and cost; a dry run stops there. Data that is to be copied is copied before the records that
-name it.
+shards by their URLs, login and cost; a dry run stops there. Data that is to be copied is copied before the
+records that name it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reconciler.cli.byhand import Hand
 from reconciler.cli.byhand_write import (
@@ -35,7 +35,7 @@ from reconciler.cli.promotion_data import entry_key
 from reconciler.cli.promotions import publisher_of
 from reconciler.errors import Denied, Exit, InvalidInput
 from reconciler.governance import instant
-from reconciler.model import Address, Change, Declaration, Observed, Promotion
+from reconciler.model import Address, Change, Declaration, Observed, Promotion, public_location
 from reconciler.points import allowance_of, points_of
 from reconciler.render.text import plural
 from reconciler.stores.atproto.budget import HOUR
@@ -44,6 +44,8 @@ from reconciler.stores.atproto.order import ENTRIES
 from reconciler.stores.atproto.repository import Key, Reading
 from reconciler.stores.atproto.resolution import Resolution, placed, resolved
 from reconciler.stores.atproto.sample_schema import fragile_fields
+
+_LISTED: Final = 20
 
 
 class _Decided(NamedTuple):
@@ -74,6 +76,7 @@ def promote(args: argparse.Namespace, console: Console) -> Exit:
             if changes:
                 one.store.log_in()
                 if not args.dry_run:
+                    notes = _told(console, notes)
                     one.workspace.data.copy(change.address for change in changes)
             return Intention(
                 changes=changes, said="it is published", sources=_sources(found, changes), notes=notes
@@ -158,6 +161,15 @@ def _check_assumed(want: Wanted, reading: Reading) -> None:
         )
 
 
+def _told(console: Console, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Tell people at once, before anything is written; what is left for the answer."""
+    if console.output == "json":
+        return notes
+    for note in notes:
+        console.note(f"note: {note}")
+    return ()
+
+
 def _preflight(one: OpenAccount, want: Wanted, changes: tuple[Change, ...]) -> Iterator[str]:
     """What was found before anything is written."""
     source, promotion = want.source, want.promotion
@@ -177,6 +189,10 @@ def _preflight(one: OpenAccount, want: Wanted, changes: tuple[Change, ...]) -> I
     yield f"{plural(len(source.shards), 'shard')} {where}" + (
         f", {sum(copy.measured.size for copy in copies)} bytes" if copies else ""
     )
+    for shard in source.shards[:_LISTED]:
+        yield f"shard {public_location(shard.url)}"
+    if len(source.shards) > _LISTED:
+        yield f"and {plural(len(source.shards) - _LISTED, 'more shard')}"
     if changes:
         allowed = allowance_of(one.store.config)
         cost = points_of(changes)

@@ -42,7 +42,7 @@ class PromotionData:
     notes: list[str] = field(default_factory=list)
     _targets: dict[str, Target] = field(default_factory=dict)
     _readers: dict[bool, ShardReader] = field(default_factory=dict)
-    _of: dict[Address, tuple[Target, ShardReader]] = field(default_factory=dict)
+    _of: dict[Address, tuple[Target, ShardReader, AtprotoStore]] = field(default_factory=dict)
 
     def placed(self, promotion: Promotion, source: Source, store: AtprotoStore, reading: Reading) -> Source:
         """The source with its data where readers will find it.
@@ -72,7 +72,7 @@ class PromotionData:
             return live_source(source, live, pinned)
         reader = self.reader(private=private)
         measured = tuple(self._measured(shard, target, reader) for shard in source.shards)
-        self._of[address] = (target, reader)
+        self._of[address] = (target, reader, store)
         self.copies[address] = tuple(
             Copy(shard, one) for shard, one in zip(source.shards, measured, strict=True)
         )
@@ -90,13 +90,19 @@ class PromotionData:
         Returns:
             What was copied for each entry, and what was there.
 
+        Nothing is copied before every account that is concerned takes our login.
+
         Raises:
             Corrupt: E_SHARD_HASH, a shard is not any more what was planned.
-            Unavailable: a shard cannot be read, or its copy not be written.
+            InvalidInput: E_ENV, there are no credentials.
+            Unavailable: E_AUTH; or a shard cannot be read, or its copy not be written.
         """
         told: list[str] = []
-        for address in sorted(set(addresses).intersection(self.copies)):
-            target, reader = self._of[address]
+        wanted = sorted(set(addresses).intersection(self.copies))
+        for address in wanted:
+            self._of[address][2].log_in()
+        for address in wanted:
+            target, reader, _ = self._of[address]
             copies, added = self.copies[address], 0
             for number, copy in enumerate(copies, 1):
                 made = target.receive(copy, reader)

@@ -241,7 +241,7 @@ class Workspace:
 
         Raises:
             Corrupt: a shard is not what was planned; no record was written.
-            Unavailable: it cannot be copied; no record was written.
+            InvalidInput, Unavailable: there is no login, or it cannot be copied; no record was written.
         """
         if not self.desired.promotions:
             return ()

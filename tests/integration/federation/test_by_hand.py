@@ -12,6 +12,7 @@ from reconciler.stores.atproto.dagcbor import from_json
 from tests.integration.federation.archives import write_shards
 from tests.integration.federation.conftest import ENTRIES, LABELS, SCHEMAS, World, stores
 from tests.integration.federation.index import sample_schema
+from tests.servers.pds import PASSWORD
 
 PUBLIC = ("--store", "public")
 URL = "https://data.example.org/1.tar"
@@ -143,10 +144,40 @@ def test_a_dry_run_says_what_it_found_and_writes_nothing(world: World) -> None:
         f"entry d1, {cid}",
         "schema Sample@1.0.0 is published with it",
         "1 shard left where the data is",
+        f"shard {URL}",
         f"login as {world.account.did}",
         "the writes cost 9 points of the 5000 of an hour and the 35000 of a day",
     ]
     assert not (world.repository.root / "var/public").exists()
+
+
+def test_people_are_told_what_was_found_before_anything_is_written(world: World) -> None:
+    cid = world.index.insert("d1", ["https://data.example.org/{00..21}.tar"])
+    before = world.head()
+    ran = world.repository.run(
+        "federation",
+        "promote",
+        "d1",
+        *PUBLIC,
+        PDS_PASSWORD=PASSWORD,
+        RECONCILER_FAILPOINTS="pds.write.before=kill",
+    )
+    told = [line.removeprefix("note: ") for line in ran.err.splitlines()]
+    assert (ran.code, world.head(), ran.out) == (-9, before, "")
+    assert told[:4] == [
+        f"entry d1, {cid}",
+        "schema Sample@1.0.0 is published with it",
+        "22 shards left where the data is",
+        "shard https://data.example.org/00.tar",
+    ]
+    assert told[22:] == [
+        "shard https://data.example.org/19.tar",
+        "and 2 more shards",
+        f"login as {world.account.did}",
+        "the writes cost 9 points of the 5000 of an hour and the 35000 of a day",
+    ]
+    again = world.ok("federation", "promote", "d1", *PUBLIC)
+    assert (again.out.startswith("nothing to do"), world.counts()) == (True, (1, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,17 @@ def test_local_shards_are_copied_to_a_directory_that_a_web_server_shows(world: W
         world.ok("federation", "verify", "--store", "public", "--deep")
 
 
+def test_nothing_is_copied_without_a_login(world: World) -> None:
+    source = world.repository.root / "var/source"
+    write_shards(source, 1)
+    declare(world, "  copies: {kind: bucket, root: file:var/copies}\n")
+    wish(world, [str(source / "0.tar")], "copies")
+    missing = world.repository.run("apply", "--yes")
+    wrong = world.repository.run("apply", "--yes", PDS_PASSWORD="another")  # noqa: S106
+    assert [(one.code, one.error) for one in (missing, wrong)] == [(3, "E_ENV"), (10, "E_AUTH")]
+    assert (world.counts(), (world.repository.root / "var/copies").exists()) == ((0, 0, 0), False)
+
+
 def test_an_unchanged_promotion_reads_its_source_no_more(world: World) -> None:
     source = world.repository.root / "var/source"
     write_shards(source, 1)
