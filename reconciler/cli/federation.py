@@ -87,7 +87,11 @@ def _add_promote(operations: Operations) -> None:
     promote.add_argument("--tag", metavar="TEXT", nargs="+", default=[], help="tags to find it by")
     promote.add_argument("--license", metavar="TEXT", default="", help="the licence, best an SPDX identifier")
     promote.add_argument(
-        "--metadata", metavar="KEY=TEXT", nargs="+", default=[], help="laid over what the index holds"
+        "--metadata",
+        metavar="KEY=TEXT",
+        nargs="+",
+        default=[],
+        help="laid over what the index holds; KEY:=JSON for an integer, a truth value, a list or a map",
     )
     promote.add_argument(
         "--copy-to", metavar="NAME", default="", help="copy the data to this bucket, or to the account itself"

@@ -167,11 +167,14 @@ def check_version(version: str) -> None:
         )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str) -> tuple[str, Any]:
+    """The key and value of `KEY=TEXT` or `KEY:=JSON`."""
     key, equals, value = text.partition("=")
+    is_json = key.endswith(":")
+    key = key.removesuffix(":")
     if not equals or not key:
-        raise InvalidInput.of("E_USAGE", "metadata is KEY=TEXT", path="--metadata", got=text)
-    return key, value
+        raise InvalidInput.of("E_USAGE", "metadata is KEY=TEXT or KEY:=JSON", path="--metadata", got=text)
+    return key, parse_strict(value.encode(), where=f"--metadata {key}") if is_json else value
 
 
 def _schema_file(path: str) -> Any:  # noqa: ANN401 - a record

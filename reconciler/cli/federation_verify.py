@@ -24,7 +24,14 @@ from reconciler.model import Address, Change, Declaration, Shard
 from reconciler.stores.atproto.dagcbor import Data
 from reconciler.stores.atproto.keys import ENTRY, LABEL, SCHEMA
 from reconciler.stores.atproto.order import NAME, OF_SCHEMA, VERSION
-from reconciler.stores.atproto.published import SEEN, bucket_of, labels_by_name, out_of_sight, shards_of
+from reconciler.stores.atproto.published import (
+    SEEN,
+    bucket_of,
+    labels_by_name,
+    newest_by_name,
+    out_of_sight,
+    shards_of,
+)
 from reconciler.stores.atproto.repository import Key, Reading
 from reconciler.stores.atproto.signature import Verdict
 from reconciler.stores.atproto.store import AtprotoStore
@@ -127,14 +134,16 @@ def _sight(store: AtprotoStore, workspace: Workspace) -> Iterator[Check]:
         for wish in workspace.desired.of_store(store.config.name)
         if wish.address.kind == LABEL and wish.slots
     }
-    for (name, version), keys in labels_by_name(reading).items():
-        if ours.intersection(keys) and keys[0] not in ours:
-            yield Check(
-                "label",
-                f"{name}@{version}",
-                FAILED,
-                f"readers get the newer label {keys[0].key} of somebody else",
-            )
+    first = {of: keys[0] for of, keys in labels_by_name(reading).items() if ours.intersection(keys)}
+    for (name, version), key in first.items():
+        if key not in ours:
+            detail = f"readers get the newer label {key.key} of somebody else"
+            yield Check("label", f"{name}@{version}", FAILED, detail)
+    names = {name for name, _ in first}
+    for name, newest in newest_by_name(reading).items():
+        if name in names and newest not in ours.union(first.values()):
+            detail = f"readers who ask for no version get the label {newest.key} of somebody else"
+            yield Check("label", name, WARNING, detail)
     hidden = sum(Key(LABEL, key) in ours for key in out_of_sight(reading.records.items()))
     if hidden:
         detail = f"atdata's own client looks at the newest {SEEN} labels and does not find {hidden} of ours"

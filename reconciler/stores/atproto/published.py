@@ -107,6 +107,15 @@ def labels_by_name(reading: Reading) -> Mapping[tuple[str, str], tuple[Key, ...]
     return {of: tuple(key for _, key in sorted(keys, reverse=True)) for of, keys in found.items()}
 
 
+def newest_by_name(reading: Reading) -> Mapping[str, Key]:
+    """The label that a reader of each name gets who asks for no version."""
+    found: dict[str, tuple[str, Key]] = {}
+    for (name, _), (first, *_) in labels_by_name(reading).items():
+        newest = (reading.records[first].created or "", first)
+        found[name] = max(newest, found.get(name, newest))
+    return {name: key for name, (_, key) in found.items()}
+
+
 def out_of_sight(records: Iterable[tuple[Key, Stored]]) -> frozenset[str]:
     """The keys of the labels that a reader of the newest hundred does not see."""
     keys = sorted((key.key for key, _ in records if key.kind == LABEL), reverse=True)

@@ -74,6 +74,19 @@ def test_name_version_and_metadata_can_be_overridden(world: World) -> None:
     assert metadata(world.records(ENTRIES)[0]) == {"rows": 3, "split": "train"}
 
 
+def test_metadata_by_hand_keep_their_types(world: World) -> None:
+    world.index.insert("d1", [URL], metadata={"rows": 3})
+    said = ("rows:=1200", "sorted:=true", 'bins:=[1, {"a": null}]', "rate=0.5", "url=a:=b")
+    promote(world, "d1", "--metadata", *said)
+    assert metadata(world.records(ENTRIES)[0]) == {
+        "rows": 1200,
+        "sorted": True,
+        "bins": [1, {"a": None}],
+        "rate": "0.5",
+        "url": "a:=b",
+    }
+
+
 def test_two_entries_of_one_type_share_the_schema_and_two_versions_need_not_collide(world: World) -> None:
     world.index.insert("d1", [URL], version="1.0.0")
     world.index.insert("d2", ["https://data.example.org/2.tar"], version="1.0.0")
@@ -223,6 +236,11 @@ def test_what_must_not_be_published_is_refused_before_anything_is_written(
         (("d1", "--index", "public"), "E_STORE_KIND"),
         (("d1", "--copy-to", "index"), "E_STORE_KIND"),
         (("d1", "--metadata", "split"), "E_USAGE"),
+        (("d1", "--metadata", ":=1"), "E_USAGE"),
+        (("d1", "--metadata", "rows:=1,2"), "E_JSON_SYNTAX"),
+        (("d1", "--metadata", 'a:={"b":1,"b":2}'), "E_JSON_DUP"),
+        (("d1", "--metadata", "rate:=0.5"), "E_RECORD_TYPE"),
+        (("d1", "--metadata", f"rows:={2**53}"), "E_RECORD_LIMIT"),
     ],
 )
 def test_what_cannot_be_promoted_is_refused_with_its_class(

@@ -134,6 +134,20 @@ def test_a_newer_label_of_somebody_else_stands_before_ours_and_fails(world: Worl
     )
 
 
+def test_a_newer_version_of_somebody_else_is_a_warning(world: World, files: FileServer) -> None:
+    publish(world, files)
+    (label,) = world.server.records(world.account, LABELS).values()
+    theirs = {**label["value"], "version": "0.1.0", "createdAt": "2030-01-01T00:00:00.000Z"}
+    create = "com.atproto.repo.applyWrites#create"
+    write = {"$type": create, "collection": LABELS, "rkey": "3jzfcijpj2z2a", "value": theirs}
+    world.server.write(world.account, write)
+    document = world.ok(*VERIFY, "--output", "json").document
+    assert (document["summary"]["warning"], failed(document)) == (
+        1,
+        ["label readers who ask for no version get the label 3jzfcijpj2z2a of somebody else"],
+    )
+
+
 def test_labels_that_the_reference_does_not_see_are_a_warning(world: World, files: FileServer) -> None:
     publish(world, files)
     (label,) = world.server.records(world.account, LABELS).values()
