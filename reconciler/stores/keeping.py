@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Final, NamedTuple, Protocol, cast
 
 from reconciler.backup.document import Part, Phase
-from reconciler.canonical import canonical, parse_strict
+from reconciler.canonical import canonical, parse_strict, sha256_digest
 from reconciler.errors import Corrupt, InvalidInput, Problem, Unavailable
 from reconciler.model import Digest, StoreConfig, parse_digest
 from reconciler.stores.port import Store, adapter
@@ -170,6 +170,37 @@ def other_bytes(part: Part) -> Corrupt:
         f"object {part.digest} has other bytes than its name says; it is {part.path}",
         fix="use another backup, or put the right bytes back",
     )
+
+
+def foreign_part(path: str, holder: str) -> Corrupt:
+    """The refusal of a part that no backup of such a store holds."""
+    return Corrupt.of(
+        "E_BACKUP_DOCUMENT",
+        f"the backup holds a part that no backup of {holder} holds",
+        path=path,
+        fix="use another backup",
+    )
+
+
+def whole(part: Part, chunks: Chunks) -> bytes:
+    """The bytes of a part, compared with its digest; no more is read than it has.
+
+    Raises:
+        Corrupt: E_BACKUP_OBJECT.
+    """
+    data = b"".join(_limited(chunks(), part))
+    if sha256_digest(data) != part.digest:
+        raise other_bytes(part)
+    return data
+
+
+def _limited(chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
+    length = 0
+    for chunk in chunks:
+        length += len(chunk)
+        if length > part.size:
+            break
+        yield chunk
 
 
 class Restoring(Protocol):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,9 +52,10 @@ from reconciler.stores.atproto.xrpc import LONGEST_WAIT, Pause, Refused, Xrpc, p
 from reconciler.stores.keeping import (
     Chunks,
     Restored,
-    other_bytes,
+    foreign_part,
     read_restored,
     restored_bytes,
+    whole,
 )
 from reconciler.stores.serving.durable import Moments, unavailable
 
@@ -192,9 +193,7 @@ class AccountRestoring:
 
     def put(self, part: Part, chunks: Chunks) -> None:
         """Put a record, a blob or a document of the ledger; records travel together."""
-        data = b"".join(_limited(chunks(), part))
-        if not _is(data, part):
-            raise other_bytes(part)
+        data = whole(part, chunks)
         key, blob, name = key_at(part.path), blob_at(part), document_at(part.path)
         if key is not None and part.phase is PHASES[key.kind]:
             self._put_record(key, data)
@@ -374,22 +373,8 @@ def _is(data: bytes | None, part: Part) -> bool:
     return data is not None and sha256_digest(data) == part.digest
 
 
-def _limited(chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
-    length = 0
-    for chunk in chunks:
-        length += len(chunk)
-        if length > part.size:
-            break
-        yield chunk
-
-
 def _foreign(path: str) -> Corrupt:
-    return Corrupt.of(
-        "E_BACKUP_DOCUMENT",
-        "the backup holds a part that no backup of an account holds",
-        path=path,
-        fix="use another backup",
-    )
+    return foreign_part(path, "an account")
 
 
 def another_account(did: str, where: str, got: str) -> InvalidInput:

@@ -24,7 +24,16 @@ from reconciler.errors import Corrupt, InvalidInput, OutcomeUnknown, Problem, Un
 from reconciler.ledger import file_name, protects, read_record
 from reconciler.model import Digest
 from reconciler.reference import ManifestHash, digest_of
-from reconciler.stores.keeping import Answers, Chunks, Judged, Offered, OfferedGroup, Restored, other_bytes
+from reconciler.stores.keeping import (
+    Answers,
+    Chunks,
+    Judged,
+    Offered,
+    OfferedGroup,
+    Restored,
+    foreign_part,
+    whole,
+)
 from reconciler.stores.registry import statements as sql
 from reconciler.stores.registry.objects import Objects
 from reconciler.stores.registry.registry import Registry
@@ -214,9 +223,7 @@ class RegistryRestoring:
 
     def put(self, part: Part, chunks: Chunks) -> None:
         """Put an object, or keep rows and records for the end."""
-        data = b"".join(_limited(chunks(), part))
-        if sha256_digest(data) != part.digest:
-            raise other_bytes(part)
+        data = whole(part, chunks)
         found = _OBJECT.fullmatch(part.path)
         if found is None:
             if part.path != _TOMBSTONES and not any(
@@ -351,22 +358,8 @@ class _Rows(NamedTuple):
     datasets: list[tuple[str, str]]
 
 
-def _limited(chunks: Iterator[bytes], part: Part) -> Iterator[bytes]:
-    length = 0
-    for chunk in chunks:
-        length += len(chunk)
-        if length > part.size:
-            break
-        yield chunk
-
-
 def _foreign(path: str) -> Corrupt:
-    return Corrupt.of(
-        "E_BACKUP_DOCUMENT",
-        "the backup holds a part that no backup of a registry holds",
-        path=path,
-        fix="use another backup",
-    )
+    return foreign_part(path, "a registry")
 
 
 def refuse_rows(session: Session, where: str) -> None:

@@ -22,7 +22,14 @@ from reconciler.canonical import sha256_digest
 from reconciler.errors import Corrupt, InvalidInput, Problem
 from reconciler.failpoints import failpoint
 from reconciler.model import Digest
-from reconciler.stores.keeping import Chunks, Restored, other_bytes, read_restored, restored_bytes
+from reconciler.stores.keeping import (
+    Chunks,
+    Restored,
+    foreign_part,
+    other_bytes,
+    read_restored,
+    restored_bytes,
+)
 from reconciler.stores.serving.catalog import CATALOG, CATALOG_LIMIT
 from reconciler.stores.serving.contents import dataset_path
 from reconciler.stores.serving.durable import (
@@ -218,12 +225,7 @@ class ServingRestoring:
     def _check_path(self, part: Part) -> None:
         first, _, rest = part.path.partition("/")
         if first == OWN and rest.partition("/")[0] in DISPOSABLE:
-            raise Corrupt.of(
-                "E_BACKUP_DOCUMENT",
-                "the backup holds a part that no backup of a serving store holds",
-                path=part.path,
-                fix="use another backup",
-            )
+            raise foreign_part(part.path, "a serving store")
 
 
 def _updating(chunks: Iterator[bytes], hashed: hashlib._Hash) -> Iterator[bytes]:
