@@ -7,7 +7,7 @@ the packet's index; everything else comes from the record again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from reconciler.cli.console import Console
 from reconciler.cli.workspace import Opened
@@ -16,16 +16,21 @@ from reconciler.evidence.packet import PACKET, Packet, packet_of, release_name, 
 from reconciler.stores.port import PacketKeeper, other_packet, packet_keeper
 
 
-def keep_packets(one: Opened, console: Console) -> None:
+def keep_packets(one: Opened, console: Console, newest: Callable[[], int] | None = None) -> None:
     """Write the packets that a store's ledger still lacks.
 
     A packet that cannot be written is told, and is no failure of what was applied: the next apply writes it.
+
+    Args:
+        one: the store.
+        console: who is told.
+        newest: gives the number of the newest closed record, where that needs no reading of the ledger.
     """
     if not one.store.capabilities.keeps_packets:
         return
     try:
         keeper = packet_keeper(one.store)
-        last = last_release(one)
+        last = last_release(one) if newest is None else newest()
         if last and keeper.packet(last) is None:
             for seq, packet in _made(one, keeper, last):
                 keeper.keep_packet(seq, packet.members[PACKET])

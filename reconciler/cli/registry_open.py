@@ -17,6 +17,7 @@ from reconciler.cli.workspace import Workspace
 from reconciler.errors import InvalidInput
 from reconciler.model import StoreConfig
 from reconciler.reference import GLOBAL_NAMESPACE, DatasetName, parse_hash
+from reconciler.stores.port import Store
 from reconciler.stores.registry.registry import Registry
 from reconciler.stores.registry.values import Expected, ExpectedTag
 
@@ -49,10 +50,11 @@ def located(args: argparse.Namespace, console: Console) -> Iterator[Located]:
 
 
 class OpenRegistry(NamedTuple):
-    """A registry that is open, and the repository that declares it."""
+    """A registry that is open, the repository that declares it, and the store that it is in the port."""
 
     registry: Registry
     workspace: Workspace
+    store: Store
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def opened(args: argparse.Namespace, console: Console) -> Iterator[OpenRegistry]
     with located(args, console) as (config, workspace):
         store = open_store(config, workspace.surroundings)
         try:
-            yield OpenRegistry(store.registry, workspace)
+            yield OpenRegistry(store.registry, workspace, store)
         finally:
             store.close()
 

@@ -23,7 +23,7 @@ from reconciler.stores.registry.values import ManifestEntry, Tag
 def resolve(args: argparse.Namespace, console: Console) -> Exit:
     """Answer which manifest a reference means."""
     reference = Reference.parse_partial(args.reference)
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         found = registry.resolve(reference)
         version = _version(registry, reference)
     if found is None:
@@ -62,7 +62,7 @@ def _version(registry: Registry, reference: Reference) -> str | None:
 def get_manifest(args: argparse.Namespace, console: Console) -> Exit:
     """Print or save a manifest's bytes, compared with their hash."""
     manifest = parse_hash(args.hash)
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         content = registry.get_manifest(manifest)
     if content is None:
         raise _unknown(args, manifest)
@@ -94,14 +94,14 @@ def _unknown(args: argparse.Namespace, manifest: ManifestHash) -> InvalidInput:
 
 def list_manifests(args: argparse.Namespace, console: Console) -> Exit:
     """List all manifests."""
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         entries = registry.list_manifests()
     return _answer_manifests(args, console, entries)
 
 
 def list_orphans(args: argparse.Namespace, console: Console) -> Exit:
     """List the manifests that no dataset links."""
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         entries = registry.list_orphaned_manifests()
     return _answer_manifests(args, console, entries)
 
@@ -121,7 +121,7 @@ def _answer_manifests(args: argparse.Namespace, console: Console, entries: Itera
 def list_datasets(args: argparse.Namespace, console: Console) -> Exit:
     """List the datasets that link a manifest, and the version tags that name it."""
     manifest = parse_hash(args.hash)
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         tags = registry.list_manifest_linked_datasets(manifest)
         linking = registry.list_linking_datasets(manifest)
     if tags is None:
@@ -152,7 +152,7 @@ def list_datasets(args: argparse.Namespace, console: Console) -> Exit:
 def list_links(args: argparse.Namespace, console: Console) -> Exit:
     """List the manifests that a dataset links."""
     dataset = dataset_name(args.dataset)
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         links = registry.list_links(dataset)
     document = {
         "schema": "reconciler/registry-links/v1",
@@ -168,7 +168,7 @@ def is_linked(args: argparse.Namespace, console: Console) -> Exit:
     """Say whether a dataset links a manifest."""
     dataset, words = dataset_and_words(args, least=1, most=1)
     manifest = parse_hash(words[0])
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         linked = registry.is_manifest_linked(dataset, manifest)
     document = {
         "schema": "reconciler/registry-is-linked/v1",
@@ -183,7 +183,7 @@ def is_linked(args: argparse.Namespace, console: Console) -> Exit:
 
 def list_tags(args: argparse.Namespace, console: Console) -> Exit:
     """List the tags of one dataset, or the versions of all."""
-    with opened(args, console) as (registry, _):
+    with opened(args, console) as (registry, *_):
         if args.dataset is None:
             tags = registry.list_all_datasets()
         else:

@@ -16,8 +16,9 @@ from typing import Any
 from reconciler.cli.byhand_policy import Target, refuse_denied
 from reconciler.cli.console import Console
 from reconciler.cli.files import read_file
+from reconciler.cli.packets import keep_packets
 from reconciler.cli.registry_open import OpenRegistry, dataset_and_words, expected_tag, located, opened
-from reconciler.cli.workspace import TOOL, source_date_epoch
+from reconciler.cli.workspace import TOOL, Opened, source_date_epoch
 from reconciler.errors import Denied, Exit, InvalidInput
 from reconciler.ledger import Inventory, Run
 from reconciler.model import NOTHING, Address, Outcome, Slots, Step, StepResult
@@ -223,7 +224,11 @@ def _write(
     run = Run(by="hand", time=source_date_epoch(), tool=TOOL, reason=args.reason, command=command)
     with opened(args, console) as one:
         _refuse_denied(one, act, run)
-        written = _rehearse(one.registry, act, run) if args.dry_run else act(one.registry, run)
+        if args.dry_run:
+            written = _rehearse(one.registry, act, run)
+        else:
+            written = act(one.registry, run)
+            _keep_packets(one, console)
     status = "dry-run" if args.dry_run else "done" if written.changes else "unchanged"
     document = {
         "schema": "reconciler/registry-write/v1",
@@ -243,6 +248,11 @@ def _write(
     }
     console.answer(document, lambda: written_text(SHAPE, _shown(written, status, said, args.store[0])))
     return Exit.DONE
+
+
+def _keep_packets(one: OpenRegistry, console: Console) -> None:
+    """Write the packet of what was done, and any that a killed run left out."""
+    keep_packets(Opened(one.store, SHAPE, Inventory({}), None), console, one.registry.last_record)
 
 
 def _refuse_denied(one: OpenRegistry, act: Act, run: Run) -> None:

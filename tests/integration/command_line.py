@@ -30,6 +30,7 @@ def copy_project(root: Path, *parts: str) -> None:
     for part in parts:
         shutil.copytree(PROJECT / part, root / part)
     shutil.rmtree(root / "desired/datasets")
+    (root / "desired/recovery/registry.yaml").unlink()
     stores = root / "desired/stores.yaml"
     lines = stores.read_text("utf-8").splitlines(keepends=True)
     stores.write_text("".join(line for line in lines if not line.startswith("  registry:")), "utf-8")

@@ -127,6 +127,16 @@ def test_second_main_job_has_nothing_to_do_and_changes_no_byte(checkout: Path) -
     assert tree(checkout / "var") == before
 
 
+def test_every_store_of_this_repository_is_planned_for_and_comes_back_in_a_drill(checkout: Path) -> None:
+    assert run(checkout, "sh tools/reconcile.sh").returncode == 0
+    for store in ("serving", "registry"):
+        assert run(checkout, f"reconciler backup create --store {store} --verify").returncode == 0
+    planned = run(checkout, "reconciler recovery plan")
+    assert (planned.returncode, "missing:" in planned.stdout) == (0, False)
+    drilled = run(checkout, "reconciler recovery drill")
+    assert (drilled.returncode, drilled.stdout.count(" 0 failed")) == (0, 2)
+
+
 def test_main_job_outside_a_checkout_says_what_is_missing(tmp_path: Path) -> None:
     place = repository_with(tmp_path, "desired", "tools")
     result = run(place, "env GIT_CEILING_DIRECTORIES=/ sh tools/reconcile.sh")

@@ -323,6 +323,11 @@ class Lookup:
         with self._reading() as session:
             return ledger_table.protected(session, where=self._database.where)
 
+    def last_record(self) -> int:
+        """The number of the last record of the ledger; 0 if there is none."""
+        with self._reading() as session:
+            return ledger_table.head(session).seq
+
     def documents(self, seq: int) -> RecordBytes | None:
         """The two documents of a record, as they stand in the ledger."""
         with self._reading() as session:

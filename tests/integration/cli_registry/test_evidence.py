@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.cli_registry.conftest import D1, dataset
+from tests.integration.cli_registry.conftest import D1, H1, STORE, dataset
 from tests.integration.evidence.conftest import write_key
 from tests.integration.gitops.conftest import Repository
 from tests.unit.evidence.packets import ADA
@@ -33,6 +33,14 @@ def kept(repo: Repository) -> list[tuple[int, bytes]]:
 def test_an_apply_leaves_its_packet_in_the_database(tagged: Repository) -> None:
     ((seq, packet),) = kept(tagged)
     assert (seq, json.loads(packet)["release_id"][:11]) == (1, "registry-1-")
+
+
+def test_every_write_by_hand_leaves_its_packet_in_the_database_at_once(filled: Repository) -> None:
+    assert [seq for seq, _ in kept(filled)] == [1, 2, 3, 4, 5, 6]
+    filled.ok("registry", "tag", "set", "ethereum/mainnet@1.9.1", H1, *STORE)
+    packets = kept(filled)
+    assert [seq for seq, _ in packets] == [1, 2, 3, 4, 5, 6, 7]
+    assert json.loads(packets[-1][1])["previous"] == json.loads(packets[-2][1])["root"]
 
 
 def test_a_second_apply_with_nothing_to_do_changes_no_row(tagged: Repository) -> None:

@@ -55,6 +55,16 @@ def test_promoting_the_same_thing_twice_leaves_one_of_each(world: World) -> None
     )
 
 
+def test_every_write_by_hand_leaves_its_packet_beside_the_ledger_at_once(world: World) -> None:
+    world.index.insert("d1", [URL], version="1.0.0")
+    place = world.repository.root / "var/public/.reconciler/evidence"
+    promote(world, "d1")
+    assert [path.name for path in place.iterdir()] == [f"{1:020d}.packet.json"]
+    world.ok("federation", "withdraw", "d1@1.0.0", *PUBLIC, "--reason", "wrong units")
+    first, second = (json.loads(path.read_bytes()) for path in sorted(place.iterdir()))
+    assert (second["seq"], second["previous"]) == (2, first["root"])
+
+
 @pytest.mark.parametrize("reference", ["d1@2.0.0", "@local/d1@2.0.0", "local/d1@2.0.0"])
 def test_an_entry_is_promoted_by_reference(world: World, reference: str) -> None:
     world.index.insert("d1", [URL], version="1.0.0")
