@@ -195,6 +195,23 @@ def test_nothing_becomes_public_without_a_licence(world: World) -> None:
     assert world.records(ENTRIES)[0]["license"] == "CC-BY-4.0"
 
 
+def test_nothing_becomes_public_without_the_metadata_that_the_policy_asks_for(world: World) -> None:
+    policy = "apiVersion: reconciler/v1\nkind: Policy\nfederation: {metadata: [split]}\n"
+    world.write("desired/policy.yaml", policy)
+    cid = world.index.insert("d1", ["https://data.example.org/1.tar"])
+    world.promote("d1", f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {cid}}}\n")
+
+    denied = world.run("apply", "--yes")
+    assert (denied.code, denied.error, world.counts()) == (4, "E_METADATA", (0, 0, 0))
+    assert "its metadata lacks split" in denied.err
+
+    text = (world.repository.root / "desired/promotions/d1.yaml").read_text()
+    (world.repository.root / "desired/promotions/d1.yaml").write_text(f"{text}    metadata: {{split: train}}\n")
+    world.repository.commit("Say the split")
+    world.ok("apply", "--yes")
+    assert world.counts() == (1, 1, 1)
+
+
 def test_a_rollback_withdraws_what_was_promoted_since_and_brings_back_what_was_said(world: World) -> None:
     one = world.index.insert("d1", URLS)
     two = world.index.insert("d1", ["https://data.example.org/9.tar"])
