@@ -6,7 +6,9 @@ what it is there for.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,45 @@ def test_what_may_write_a_comment_runs_no_code_of_the_change() -> None:
     steps = [step for job in jobs(GITHUB / "workflows/comment.yml").values() for step in job["steps"]]
 
     assert not any("checkout" in step.get("uses", "") for step in steps)
+
+
+def telling(files: str, total: int, tmp_path: Path) -> str:
+    """The comment after a look at the files of a change, of which `gh` tells the name and the old name."""
+    steps = jobs(GITHUB / "workflows/comment.yml")["comment"]["steps"]
+    (step,) = (step for step in steps if "could rewrite" in step["name"])
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left/comment.md").write_text("what plan left")
+    (tmp_path / "files").write_text(files)
+    program = tmp_path / "gh"
+    program.write_text(f'#!/bin/sh\ncase "$*" in */files*) cat {tmp_path}/files ;; *) echo {total} ;; esac\n')
+    program.chmod(0o755)
+    names = {"REPOSITORY": "o/r", "NUMBER": "7", "RUNNER_TEMP": str(tmp_path)}
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(["bash", "-e", "-c", step["run"]], env={**names, "PATH": path}, check=True)
+    return (tmp_path / "left/comment.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "total"),
+    [
+        ("desired/a.yaml\t\n.github/workflows/plan.yml\t\n", 2),
+        ("gone.yml\t.github/workflows/plan.yml\n", 1),
+        ("desired/a.yaml\t\n", 3001),
+    ],
+    ids=["rewritten", "moved away", "too many"],
+)
+def test_no_plan_is_taken_from_a_run_that_the_change_could_rewrite(
+    files: str, total: int, tmp_path: Path
+) -> None:
+    comment = telling(files, total, tmp_path)
+
+    assert comment.startswith(
+        "<!-- reconciler:plan -->\n### Plan\n\nThere is no plan for this change: it touches"
+    )
+
+
+def test_the_plan_of_a_change_that_leaves_the_workflows_alone_is_posted(tmp_path: Path) -> None:
+    assert telling("desired/a.yaml\t\nx/.github/b\t\n", 2, tmp_path) == "what plan left"
 
 
 def test_plan_and_apply_have_different_identities() -> None:

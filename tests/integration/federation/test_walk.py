@@ -206,7 +206,9 @@ def test_nothing_becomes_public_without_the_metadata_that_the_policy_asks_for(wo
     assert "its metadata lacks split" in denied.err
 
     text = (world.repository.root / "desired/promotions/d1.yaml").read_text()
-    (world.repository.root / "desired/promotions/d1.yaml").write_text(f"{text}    metadata: {{split: train}}\n")
+    (world.repository.root / "desired/promotions/d1.yaml").write_text(
+        f"{text}    metadata: {{split: train}}\n"
+    )
     world.repository.commit("Say the split")
     world.ok("apply", "--yes")
     assert world.counts() == (1, 1, 1)
