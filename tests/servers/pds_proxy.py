@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import http.server
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,16 @@ class Said:
     status: int
     body: bytes = b"{}"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def left(points: int, seconds: int, window: int = 3_600) -> dict[str, str]:
+    """What a server says of its budget."""
+    return {
+        "ratelimit-limit": "5000",
+        "ratelimit-remaining": str(points),
+        "ratelimit-reset": str(int(time.time()) + seconds),
+        "ratelimit-policy": f"5000;w={window}",
+    }
 
 
 def refusal(status: int, error: str, **headers: str) -> Said:

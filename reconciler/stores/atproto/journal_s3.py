@@ -24,7 +24,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from reconciler.canonical import sha256_digest
-from reconciler.errors import Conflict, Corrupt, InvalidInput, OutcomeUnknown, Unavailable
+from reconciler.errors import Conflict, Corrupt, InvalidInput, OutcomeUnknown, ReconcilerError, Unavailable
 from reconciler.ledger import Record, Run, file_name, intent_bytes, outcome_bytes, read_heads, read_record
 from reconciler.model import Step, StepResult, StoreConfig
 from reconciler.stores.atproto.beside import BucketBeside
@@ -236,12 +236,18 @@ class BucketJournal:
 
         self._asked(remove)
 
-    def kept(self, what: Kept) -> bytes:  # noqa: ARG002 - the protocol's signature
-        """Nothing: a copy of the account is as far away as the account."""
+    def kept(self, what: Kept) -> bytes:
+        """What was kept of the budget; a copy of the account would be as far away as the account."""
+        if what is Kept.BUDGET:
+            with suppress(ReconcilerError):
+                return self.read(what) or b""
         return b""
 
     def keep(self, what: Kept, data: bytes) -> None:
-        """Nothing, as above."""
+        """Keep the budget, as above; it is a hint, so that it cannot be put changes nothing."""
+        if what is Kept.BUDGET and data:
+            with suppress(ReconcilerError):
+                self.replace_file(f"{OWN}/{what}", data)
 
     def close(self) -> None:
         """Nothing is held between calls."""

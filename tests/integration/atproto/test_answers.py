@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -13,7 +12,19 @@ from reconciler.errors import Exit, InvalidInput, LimitExceeded, OutcomeUnknown,
 from reconciler.model import Outcome
 from tests.integration.atproto.world import Promoted, World, ledger_of, outcomes
 from tests.servers.pds import PASSWORD, running
-from tests.servers.pds_proxy import APPLY, LOGIN, REFRESH, REPO, UPLOAD, Fault, Plan, Said, before, refusal
+from tests.servers.pds_proxy import (
+    APPLY,
+    LOGIN,
+    REFRESH,
+    REPO,
+    UPLOAD,
+    Fault,
+    Plan,
+    Said,
+    before,
+    left,
+    refusal,
+)
 
 ONE = Promoted("experiment-2024-001")
 TWO = Promoted("experiment-2024-002")
@@ -158,16 +169,6 @@ def test_time_until_which_a_server_asks_to_wait_may_be_a_date(world: World) -> N
         assert outcomes(world.reconcile(store, world.wishes(ONE))) == [Outcome.APPLIED]
     (pause,) = world.pauses
     assert 1100 < pause < 1202
-
-
-def left(points: int, seconds: int, window: int = 3_600) -> dict[str, str]:
-    """What a server says of its budget."""
-    return {
-        "ratelimit-limit": "5000",
-        "ratelimit-remaining": str(points),
-        "ratelimit-reset": str(int(time.time()) + seconds),
-        "ratelimit-policy": f"5000;w={window}",
-    }
 
 
 FIVE_REQUESTS = tuple(Promoted(f"large-{number}", large=True) for number in range(2))

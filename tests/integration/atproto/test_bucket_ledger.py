@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.errors import Corrupt, InvalidInput, Unavailable
+from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Unavailable
 from reconciler.model import Outcome
 from tests.integration.atproto.world import VARIABLE, Promoted, World, outcomes
 from tests.servers import s3
-from tests.servers.pds_proxy import APPLY, before
+from tests.servers.pds_proxy import APPLY, before, left
 from tests.servers.pds_proxy import Fault as Lost
 from tests.servers.pds_proxy import Plan as PdsPlan
 
@@ -61,6 +61,22 @@ def test_runs_are_recorded_in_the_bucket_and_read_by_another_machine(world: Worl
     place = f"{prefix(world)}/.reconciler/ledger/00000000000000000001"
     assert documents(world, endpoint) == [f"{place}.intent.json", f"{place}.outcome.json"]
     assert list(world.base.glob("**/*.json")) == []
+
+
+def test_what_is_left_of_a_day_is_known_to_another_machine(world: World, endpoint: str) -> None:
+    world.environment = reached(endpoint)
+    used_up = PdsPlan(APPLY, headers=left(0, 60_000, window=86_400))
+    other = world.another("other")
+    with before(world.server.url, used_up) as proxy:
+        with world.open(ledger=ledger(world), service=proxy.url) as store:
+            assert outcomes(world.reconcile(store, world.wishes(ONE))) == [Outcome.APPLIED]
+        written = documents(world, endpoint)
+        with other.open(ledger=ledger(world), service=proxy.url) as store:
+            wishes = other.wishes(ONE, TWO)
+            with pytest.raises(LimitExceeded) as refused:
+                other.reconcile(store, wishes)
+    assert (refused.value.code, proxy.seen.count(APPLY)) == ("E_RATE_BUDGET", 1)
+    assert documents(world, endpoint) == written
 
 
 @pytest.mark.parametrize("skip", [0, 1])
