@@ -39,11 +39,13 @@ from reconciler.model import Address, Change, Declaration, Observed, Promotion, 
 from reconciler.points import allowance_of, points_of
 from reconciler.render.text import plural
 from reconciler.stores.atproto.budget import HOUR
+from reconciler.stores.atproto.dagcbor import Data
 from reconciler.stores.atproto.keys import COLLECTIONS, ENTRY, LABEL, SCHEMA, record_key, record_uri
 from reconciler.stores.atproto.order import ENTRIES
 from reconciler.stores.atproto.repository import Key, Reading
 from reconciler.stores.atproto.resolution import Resolution, placed, resolved
 from reconciler.stores.atproto.sample_schema import fragile_fields
+from reconciler.stores.atproto.shards import storage_of
 
 _LISTED: Final = 20
 
@@ -149,9 +151,7 @@ def _check_assumed(want: Wanted, reading: Reading) -> None:
         Denied: E_PROMOTED_EXISTS.
     """
     stored = reading.records.get(Key(ENTRY, entry_key(want.promotion)))
-    about = stored.record.get("contentMetadata") if stored is not None else None
-    before = about.get("source") if isinstance(about, dict) else None
-    if want.assumed and stored is not None and before != dict(want.source.provenance):
+    if want.assumed and stored is not None and not _same_origin(want, stored.record):
         raise Denied.of(
             "E_PROMOTED_EXISTS",
             f"version {want.promotion.version} of it comes from something else, and no version was named",
@@ -159,6 +159,16 @@ def _check_assumed(want: Wanted, reading: Reading) -> None:
             got=want.promotion.name,
             fix="give --version: a new one, or this one to replace it",
         )
+
+
+def _same_origin(want: Wanted, live: Mapping[str, Data]) -> bool:
+    """Whether a live entry comes from what is promoted: the same entry or revision, else the same shards."""
+    about, source = live.get("contentMetadata"), want.source
+    before = about.get("source", {}) if isinstance(about, dict) else {}
+    if before != dict(source.provenance):
+        return False
+    storage = source.storage or storage_of(source.shards, where="")
+    return want.entry is not None or live.get("storage") == storage
 
 
 def _told(console: Console, notes: tuple[str, ...]) -> tuple[str, ...]:

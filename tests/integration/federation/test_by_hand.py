@@ -158,6 +158,20 @@ def test_a_version_that_nobody_named_never_replaces_another(world: World) -> Non
     assert world.counts() == (1, 2, 2)
 
 
+def test_shards_without_an_index_are_promoted_twice_as_once_and_never_replaced_unasked(world: World) -> None:
+    (world.repository.root / "sample.json").write_text(json.dumps(sample_schema()))
+    words = ("--name", "d9", "--schema", "sample.json", "--url")
+    promote(world, *words, URL)
+    assert promote(world, *words, URL)["status"] == "unchanged"
+    assert promote(world, *words, URL, "--description", "Measurements")["status"] == "done"
+    other = "https://data.example.org/2.tar"
+    ran = world.run("federation", "promote", *words, other, *PUBLIC)
+    assert (ran.code, ran.error, world.counts()) == (4, "E_PROMOTED_EXISTS", (1, 1, 1))
+    promote(world, *words, other, "--version", "1.0.0")
+    (entry,) = world.records(ENTRIES)
+    assert [shard["url"] for shard in entry["storage"]["shards"]] == [other]
+
+
 def test_a_dry_run_says_what_it_found_and_writes_nothing(world: World) -> None:
     cid = world.index.insert("d1", [URL])
     before = world.head()
