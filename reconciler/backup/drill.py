@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct, ValidationError, convert
 
 from reconciler.backup.archive import Found
-from reconciler.backup.recovery import span
+from reconciler.backup.recovery import Drilled, span
 from reconciler.backup.verify import Verified
 from reconciler.canonical import parse_strict, sha256_digest
 from reconciler.errors import Exit, InvalidInput, Problem
@@ -30,6 +32,7 @@ _PROMISES: Final = frozenset({"backup-age", "time"})
 """Checks of what was promised, not of what came back: a drill that fails in these alone exits 4."""
 
 _NAMED: Final = 20
+_YEAR_10000: Final = 253_402_300_800
 
 
 class Verdict(StrEnum):
@@ -115,6 +118,30 @@ class Drill:
                 for check in self.checks
             ],
         }
+
+
+class _CheckMembers(Struct, frozen=True):
+    verdict: Verdict
+
+
+class _DrillMembers(Struct, frozen=True):
+    schema: Literal["reconciler/drill/v1"]
+    number: int
+    release: str
+    time: Annotated[int, Meta(ge=0, lt=_YEAR_10000)]
+    proved: bool
+    checks: tuple[_CheckMembers, ...]
+
+
+def read_drilled(data: bytes, *, where: str) -> Drilled | None:
+    """What a report that was kept says; None if it is no report of a drill."""
+    try:
+        report = convert(parse_strict(data, where=where), _DrillMembers)
+    except (InvalidInput, ValidationError):
+        return None
+    verdicts = tuple(check.verdict.value for check in report.checks)
+    proved = report.proved and Verdict.FAILED not in verdicts
+    return Drilled(report.number, report.release, report.time, proved, verdicts)
 
 
 def judged(name: str, evidence: Iterable[str], problems: Iterable[Problem] = ()) -> Check:

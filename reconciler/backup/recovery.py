@@ -39,11 +39,13 @@ CHECKS: Final = {
 
 
 class Drilled(NamedTuple):
-    """What the newest drill report beside the backups says."""
+    """What a report of a drill says: backup, release, when, whether no check failed, checks by verdict."""
 
     number: int
+    release: str
     time: int
     proved: bool
+    verdicts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.canonical import sha256_digest, sha256_hex
 from reconciler.cli.byhand import Operations, add_operation, operations_of
@@ -27,7 +28,7 @@ from reconciler.cli.options import add_desired, add_output, add_stores
 from reconciler.cli.packet_files import bundle_bytes, read_contents, write_packet
 from reconciler.cli.packets import keep_packets, last_release, packet_at
 from reconciler.cli.workspace import Workspace, source_date_epoch
-from reconciler.errors import Corrupt, Exit, InvalidInput
+from reconciler.errors import Corrupt, Exit, InvalidInput, Problem
 from reconciler.evidence.envelope import ENVELOPE_LIMIT, envelope_bytes
 from reconciler.evidence.packet import (
     INDEX_LIMIT,
@@ -44,10 +45,14 @@ from reconciler.evidence.reference_packet import judged
 from reconciler.evidence.signed_file import SUFFIX, file_signers, file_statement, kind_of
 from reconciler.evidence.trust import Trust
 from reconciler.evidence.verification import Check, Expected, Proof, verify
+from reconciler.governance import instant
 from reconciler.plan import PLAN_LIMIT
 from reconciler.render.evidence import proof_text, record_json
 from reconciler.render.text import plural
 from reconciler.stores.port import adapter
+
+if TYPE_CHECKING:
+    from reconciler.backup.recovery import Drilled
 
 COLLECT_SCHEMA = "reconciler/evidence-collect/v1"
 SIGN_SCHEMA = "reconciler/evidence-sign/v1"
@@ -271,18 +276,56 @@ def verify_packet(args: argparse.Namespace, console: Console) -> Exit:
 
 
 def _verify_file(args: argparse.Namespace, console: Console, trust: Trust, place: Path) -> Exit:
-    """A plan or a report, with the envelope that stands beside it."""
-    if args.release or args.previous:
-        raise InvalidInput.of("E_USAGE", "a signed file is no packet of a release", path=str(args.packet))
+    """A plan or a report, with the envelope that stands beside it; a drill says what it proved, too.
+
+    Keys are judged at the time of the drill, so that its report outlives the rotation of a key.
+    """
+    from reconciler.backup.drill import read_drilled  # noqa: PLC0415 - only reports need it
+
     data = read_file(args.packet, limit=PLAN_LIMIT)
+    drilled = read_drilled(data, where=str(args.packet))
+    if args.previous or (args.release and drilled is None):
+        raise InvalidInput.of("E_USAGE", "a signed file is no packet of a release", path=str(args.packet))
     kind = kind_of(data, where=str(args.packet))
     envelope = read_file(place, limit=ENVELOPE_LIMIT)
-    now = source_date_epoch()
+    now = source_date_epoch() if drilled is None else drilled.time
     signers = file_signers(envelope, data, trust, predicate_type=kind, at=now, where=str(place))
     said = f"signed by {', '.join(signers)} (threshold {trust.threshold})"
-    proof = Proof(index=None, record=None, checks=(Check("signature", said),))
+    checks = [Check("signature", said)]
+    if drilled is not None:
+        checks.append(_drill_check(drilled, args.release, str(args.packet)))
+    proof = Proof(index=None, record=None, checks=tuple(checks))
     console.answer(lambda: proof_json(proof), lambda: proof_text(proof, str(args.packet)))
-    return Exit.DONE
+    console.problems(proof.problems)
+    return Exit.DONE if proof.whole else Exit.CORRUPT
+
+
+def _drill_check(drilled: Drilled, release: str | None, where: str) -> Check:
+    """What a signed drill proved, and of which release."""
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(Counter(drilled.verdicts).items()))
+    said = f"{drilled.release} from backup {drilled.number}, at {instant(drilled.time)}: {counted}"
+    problems = []
+    if release is not None and release != drilled.release:
+        problems.append(
+            Problem(
+                code="E_EVIDENCE_RELEASE",
+                message=f"this is the drill of another release than {release}",
+                path=where,
+                got=drilled.release,
+                fix="give the report of the release that was asked for",
+            )
+        )
+    if not drilled.proved:
+        problems.append(
+            Problem(
+                code="E_DRILL_FAILED",
+                message="the report is as it was signed, and says that the drill failed",
+                path=where,
+                got=counted,
+                fix="mend what the checks of the report name, and run 'reconciler recovery drill' again",
+            )
+        )
+    return Check("drill", said, tuple(problems))
 
 
 def proof_json(proof: Proof) -> dict[str, Any]:

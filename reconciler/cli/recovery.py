@@ -19,10 +19,10 @@ from pathlib import Path
 
 from reconciler.backup.archive import Archive, document_name, numbers, read_found
 from reconciler.backup.document import DOCUMENT_LIMIT
-from reconciler.backup.drill import Drill, Verdict
+from reconciler.backup.drill import Drill, Verdict, read_drilled
 from reconciler.backup.recovery import SCHEMA, Drilled, RecoveryPlan, Sighting, recovery_plan
 from reconciler.backup.verify import last_verified
-from reconciler.canonical import canonical, parse_strict
+from reconciler.canonical import canonical
 from reconciler.cli.archives import archive_of
 from reconciler.cli.byhand import add_operation, add_repository, operations_of
 from reconciler.cli.console import Console
@@ -31,6 +31,7 @@ from reconciler.cli.options import add_output
 from reconciler.cli.recovery_drill import Drilling
 from reconciler.cli.workspace import Workspace, source_date_epoch
 from reconciler.errors import Denied, Exit, InvalidInput, ReconcilerError, Unavailable
+from reconciler.evidence.signed_file import SUFFIX
 from reconciler.model import StoreConfig
 from reconciler.stores.keeping import KeeperAdapter, keeper_adapter
 
@@ -137,13 +138,9 @@ def _sighting(workspace: Workspace, store: str, location: str | None) -> Sightin
 
 def _drilled_last(archive: Archive, store: str) -> Drilled | None:
     """The newest report of a drill; None if there is none, or it cannot be read."""
-    reports = archive.names(f"drills/{store}")
+    reports = [name for name in archive.names(f"drills/{store}") if not name.endswith(SUFFIX)]
     data = archive.read(f"drills/{store}/{reports[-1]}", DOCUMENT_LIMIT) if reports else None
-    try:
-        report = parse_strict(data or b"", where=archive.where)
-        return Drilled(report["number"], report["time"], report["proved"] is True)
-    except (InvalidInput, KeyError, TypeError):
-        return None
+    return read_drilled(data or b"", where=archive.where)
 
 
 def _plan_text(plans: Sequence[RecoveryPlan]) -> str:

@@ -80,12 +80,65 @@ def test_the_report_of_a_drill_is_signed_and_verified_with_nothing_but_a_public_
     for name in ("drill.json", "drill.json.dsse.json"):
         shutil.move(vault.root / name, elsewhere)
     verify = ("evidence", "verify", str(elsewhere / "drill.json"), "--key")
-    assert "signed by" in vault.ok(*verify, str(tmp_path / "ada.pub")).out
+    said = vault.ok(*verify, str(tmp_path / "ada.pub"), "--release", "serving#2").out
+    assert "signed by" in said
+    assert "serving#2 from backup 1, at 2024-05-01T19:40:00Z: 1 not proved, 11 proved" in said
+    ran = vault.run(*verify, str(tmp_path / "ada.pub"), "--release", "serving#3")
+    assert (ran.code, ran.error) == (8, "E_EVIDENCE_RELEASE")
     assert vault.run(*verify, str(tmp_path / "eve.pub")).error == "E_NOT_SIGNED"
     report = elsewhere / "drill.json"
     report.write_bytes(report.read_bytes().replace(b'"proved":true', b'"proved":null', 1))
     ran = vault.run(*verify, str(tmp_path / "ada.pub"))
     assert (ran.code, ran.error) == (8, "E_STATEMENT")
+
+
+def test_a_report_that_is_signed_where_it_is_kept_is_still_the_last_drill(
+    vault: Vault, tmp_path: Path
+) -> None:
+    write_key(tmp_path, "ada", ADA)
+    vault.backup("--verify")
+    drill(vault)
+    kept_report = f"var/backup/drills/serving/{1:020d}.json"
+    vault.ok("evidence", "sign", kept_report, "--key", str(tmp_path / "ada.key"))
+    vault.ok("evidence", "verify", kept_report, "--key", str(tmp_path / "ada.pub"))
+    assert "proved backup 1" in vault.ok("recovery", "plan", *SERVING).out
+
+
+def test_a_signed_report_of_a_drill_that_failed_does_not_verify(vault: Vault, tmp_path: Path) -> None:
+    write_key(tmp_path, "ada", ADA)
+    vault.backup()
+    (vault.root / "ops/datasets/rollback-policy.json").unlink()
+    vault.commit("No way back")
+    assert drill(vault, "--out", "drill.json")[0] == 8
+    vault.ok("evidence", "sign", "drill.json", "--key", str(tmp_path / "ada.key"))
+    ran = vault.run("evidence", "verify", "drill.json", "--key", str(tmp_path / "ada.pub"))
+    assert (ran.code, ran.error) == (8, "E_DRILL_FAILED")
+
+
+def test_a_signed_report_with_a_time_beyond_any_calendar_is_no_report_of_a_drill(
+    vault: Vault, tmp_path: Path
+) -> None:
+    write_key(tmp_path, "ada", ADA)
+    vault.backup()
+    _, report, _ = drill(vault)
+    (vault.root / "drill.json").write_text(json.dumps({**report, "time": 2**53 - 1}))
+    vault.ok("evidence", "sign", "drill.json", "--key", str(tmp_path / "ada.key"))
+    verify = ("evidence", "verify", "drill.json", "--key", str(tmp_path / "ada.pub"))
+    assert "drill  " not in vault.ok(*verify).out
+    assert vault.run(*verify, "--release", "serving#2").error == "E_USAGE"
+
+
+def test_a_report_outlives_the_rotation_of_the_key_that_signed_it(vault: Vault, tmp_path: Path) -> None:
+    write_key(tmp_path, "ada", ADA)
+    vault.backup()
+    drill(vault, "--out", "drill.json")
+    vault.ok("evidence", "sign", "drill.json", "--key", str(tmp_path / "ada.key"))
+    for until, code in ((NOW + 1, 0), (NOW, 8)):
+        key = {"name": "ada", "public": (tmp_path / "ada.pub").read_text(), "until": until}
+        trust = {"schema": "reconciler/trust/v1", "threshold": 1, "keys": [key]}
+        (tmp_path / "trust.json").write_text(json.dumps(trust))
+        ran = vault.run("evidence", "verify", "drill.json", "--trust", str(tmp_path / "trust.json"))
+        assert ran.code == code
 
 
 def test_a_scratch_directory_that_is_not_there_is_an_error(vault: Vault) -> None:
