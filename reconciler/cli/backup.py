@@ -35,7 +35,7 @@ from reconciler.cli.workspace import TOOL, Workspace, source_date_epoch
 from reconciler.errors import Corrupt, Exit, InvalidInput, Unavailable
 from reconciler.model import Digest, StoreConfig
 from reconciler.stores.keeping import keeper
-from reconciler.stores.port import adapter
+from reconciler.stores.port import adapter, refuse_lost_records
 
 CREATED_SCHEMA = "reconciler/backup-create/v1"
 VERIFIED_SCHEMA = "reconciler/backup-verify/v1"
@@ -124,7 +124,10 @@ def run_create(args: argparse.Namespace, console: Console) -> Exit:
     """Back one store up."""
     with Workspace.open(args, console) as workspace:
         config = workspace.selected[0]
-        store = keeper(workspace.by_hand(config).store)
+        one = workspace.by_hand(config)
+        if one.last is None or one.last.results is not None:
+            refuse_lost_records(one.store, one.last.seq if one.last else 0)
+        store = keeper(one.store)
         with archive_of(workspace, config.name, args.to, "--to") as real:
             archive = cast("Archive", Rehearsal(real)) if args.dry_run else real
             _refuse_inside(workspace, config, real.where)

@@ -262,7 +262,10 @@ def refuse_lost_records(store: Store, closed: int) -> None:
     Raises:
         Corrupt: E_LEDGER_CHAIN.
     """
-    if store.capabilities.keeps_packets and packet_keeper(store).packet(closed + 1) is not None:
+    if not store.capabilities.keeps_packets:
+        return
+    kept = packet_keeper(store)
+    if kept.packet(closed + 1) is not None and kept.documents(closed + 1) is None:  # nobody wrote meanwhile
         raise Corrupt.of(
             "E_LEDGER_CHAIN",
             f"the ledger ends with record {closed}, and the packet of release {closed + 1} stands beside it",

@@ -187,6 +187,21 @@ def test_plan_and_apply_have_different_identities() -> None:
     assert jobs(GITHUB / "workflows/drift.yml")["look"]["environment"] == "plan"
 
 
+@pytest.mark.parametrize("place", [GITHUB, PROJECT / "reconciler/scaffold/files/.github"])
+def test_a_commit_of_evidence_reconciles_nothing_and_one_of_a_wish_or_of_governance_does(place: Path) -> None:
+    text = (place / "workflows/reconcile.yml").read_text()
+    paths = yaml.safe_load(text.replace("\non:", "\n'on':"))["on"]["push"]["paths"]
+
+    def runs(path: str) -> bool:
+        return any(path.startswith(pattern.removesuffix("**")) for pattern in paths)
+
+    assert all(pattern.endswith("/**") for pattern in paths)
+    assert not runs("ops/release/packet/packet.json")
+    assert runs("desired/policy.yaml")
+    assert runs("ops/datasets/rollback-policy.json")
+    assert runs("ops/inventory/pins.yaml")
+
+
 def test_an_apply_is_never_cancelled_by_the_next() -> None:
     workflow = yaml.safe_load((GITHUB / "workflows/reconcile.yml").read_text())
 

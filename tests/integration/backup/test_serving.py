@@ -161,6 +161,15 @@ def test_a_ledger_that_lost_a_record_is_not_backed_up(vault: Vault) -> None:
     assert (ran.code, ran.error) == (8, "E_LEDGER_CHAIN")
 
 
+def test_a_ledger_that_lost_its_end_is_not_backed_up_over_the_backup_that_has_it(vault: Vault) -> None:
+    vault.backup()
+    for half in ("intent", "outcome"):
+        (vault.store / f".reconciler/ledger/{2:020d}.{half}.json").unlink()
+    ran = vault.create()
+    assert (ran.code, ran.error, "release 2" in ran.err) == (8, "E_LEDGER_CHAIN", True)
+    assert [path.name for path in (vault.archive / "backups/serving").iterdir()] == [f"{1:020d}.json"]
+
+
 # Damage to the archive.
 
 
