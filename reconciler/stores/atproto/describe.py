@@ -11,9 +11,12 @@ from typing import Final
 
 from reconciler.contents import Content, Look
 from reconciler.errors import InvalidInput, Problem
+from reconciler.model import public_location
 from reconciler.stores.atproto.dagcbor import Data, Link, Malformed, Record, decode, to_json
 from reconciler.stores.atproto.keys import ENTRY, SCHEMA, source_parts
+from reconciler.stores.atproto.lexicon import STORAGE_BLOBS
 from reconciler.stores.atproto.metadata import decoded_metadata, metadata_problems
+from reconciler.stores.atproto.published import shards_of
 from reconciler.stores.atproto.repository import CREATED, Key, Reading
 
 _HIDDEN: Final = frozenset({"$type", CREATED})
@@ -63,8 +66,12 @@ def _facts(kind: str, record: Record) -> Iterator[tuple[str, int | str]]:
         storage, size = record.get("storage"), record.get("size")
         if isinstance(storage, dict):
             yield "storage", str(storage.get("$type")).removeprefix(_STORAGE)
-            shards = storage.get("shards", storage.get("blobs"))
-            yield "shards", len(shards) if isinstance(shards, list) else 0
+            shards = shards_of(record, "", "")
+            yield "shards", len(shards)
+            if shards and storage.get("$type") != STORAGE_BLOBS:  # a blob has no address of its own
+                yield "first", public_location(shards[0].url)
+                if len(shards) > 1:
+                    yield "last", public_location(shards[-1].url)
         total = size.get("bytes") if isinstance(size, dict) else None
         if isinstance(total, int):
             yield "bytes", total
