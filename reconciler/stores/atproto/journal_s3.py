@@ -237,15 +237,14 @@ class BucketJournal:
         self._asked(remove)
 
     def kept(self, what: Kept) -> bytes:
-        """What was kept of the budget; a copy of the account would be as far away as the account."""
-        if what is Kept.BUDGET:
-            with suppress(ReconcilerError):
-                return self.read(what) or b""
+        """What was kept; empty if there is nothing, or it cannot be read."""
+        with suppress(ReconcilerError):
+            return self.read(what) or b""
         return b""
 
     def keep(self, what: Kept, data: bytes) -> None:
-        """Keep the budget, as above; it is a hint, so that it cannot be put changes nothing."""
-        if what is Kept.BUDGET and data:
+        """Keep something; a run does without what cannot be put."""
+        if data:
             with suppress(ReconcilerError):
                 self.replace_file(f"{OWN}/{what}", data)
 

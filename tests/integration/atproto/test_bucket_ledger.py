@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.errors import Corrupt, InvalidInput, LimitExceeded, Unavailable
-from reconciler.model import Outcome
+from reconciler.model import Depth, Outcome, Selection
 from tests.integration.atproto.world import VARIABLE, Promoted, World, outcomes
 from tests.servers import s3
-from tests.servers.pds_proxy import APPLY, before, left
+from tests.servers.pds_proxy import APPLY, REPO, before, left
 from tests.servers.pds_proxy import Fault as Lost
 from tests.servers.pds_proxy import Plan as PdsPlan
 
@@ -61,6 +61,19 @@ def test_runs_are_recorded_in_the_bucket_and_read_by_another_machine(world: Worl
     place = f"{prefix(world)}/.reconciler/ledger/00000000000000000001"
     assert documents(world, endpoint) == [f"{place}.intent.json", f"{place}.outcome.json"]
     assert list(world.base.glob("**/*.json")) == []
+
+
+def test_account_that_did_not_move_costs_another_machine_one_small_request(
+    world: World, endpoint: str
+) -> None:
+    world.environment = reached(endpoint)
+    with world.open(ledger=ledger(world)) as store:
+        world.reconcile(store, world.wishes(*(Promoted(f"dataset-{number}") for number in range(60))))
+        first = list(store.snapshot(Selection(depth=Depth.MANIFESTS)))
+    other = world.another("other")
+    with before(world.server.url) as proxy, other.open(ledger=ledger(world), service=proxy.url) as store:
+        assert list(store.snapshot(Selection(depth=Depth.MANIFESTS))) == first
+    assert (proxy.seen, proxy.sizes[0] < 100) == ([REPO], True)
 
 
 def test_what_is_left_of_a_day_is_known_to_another_machine(world: World, endpoint: str) -> None:

@@ -18,9 +18,9 @@ def test_plan_shows_what_is_published_and_which_members_an_edit_changes(world: W
     entry = world.index.insert("d1", urls, metadata=known)
     body = f"versions:\n  1.0.0:\n    from: {{index: index, entry: d1, cid: {entry}}}\n"
     world.promote("d1", f"{body}license: MIT\n")
-    shown = [line.strip() for line in world.ok("plan").out.splitlines()]
+    lines_shown = [line.strip() for line in world.ok("plan").out.splitlines()]
     where = "first https://data.example.org/0.tar, last https://data.example.org/1.tar"
-    assert f"name d1, license MIT, storage storageHttp, shards 2, {where}" in shown
+    assert f"name d1, license MIT, storage storageHttp, shards 2, {where}" in lines_shown
     world.ok("apply", "--yes")
     edited = f"{body}    metadata: {{rows: {{$integer: 4}}}}\n"
     world.promote("d1", f"{edited}license: CC0-1.0\ndescription: Measurements\n")
