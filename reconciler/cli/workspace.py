@@ -27,7 +27,7 @@ from reconciler.cli.protected import Protected, load_tree, protect
 from reconciler.cli.surveys import ledger_of, surveyed
 from reconciler.diff import Difference, compared, difference
 from reconciler.errors import InvalidInput, OutcomeUnknown
-from reconciler.governance import Base, Chosen, InForce, Pins, holder
+from reconciler.governance import Base, Chosen, InForce, Pins, holder, instant
 from reconciler.ledger import Inventory, Record, Run, inventory
 from reconciler.model import Address, Depth, Desired, Selection, StoreConfig
 from reconciler.plan import Plan, StorePlan, store_plan
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 TOOL = f"reconciler {__version__}"
 
+_EPOCH = "SOURCE_DATE_EPOCH"
 _EPOCH_DIGITS = 12
 
 
@@ -139,7 +140,7 @@ class Workspace:
             desired=desired,
             protected=protected,
             pins=loaded.pins,
-            now=source_date_epoch(),
+            now=_judged_at(console),
             selected=selected,
             lock_timeout=args.lock_timeout,
             progress=console,
@@ -426,6 +427,16 @@ def _start(repo: str | None) -> Path:
     return Path.cwd() if repo is None else Path(repo)
 
 
+def _judged_at(console: Console) -> int:
+    """The moment of the run; one that is not the clock's is said, because it moves windows and expiries."""
+    now = source_date_epoch()
+    if _EPOCH in os.environ:
+        console.note(
+            f"warning: {_EPOCH} is set: windows, expiries and soak times are judged at {instant(now)}"
+        )
+    return now
+
+
 def source_date_epoch() -> int:
     """Unix seconds for what has no commit time: SOURCE_DATE_EPOCH, else the clock.
 
@@ -434,13 +445,13 @@ def source_date_epoch() -> int:
     """
     import time  # noqa: PLC0415 - the one place that reads the clock
 
-    text = os.environ.get("SOURCE_DATE_EPOCH")
+    text = os.environ.get(_EPOCH)
     if text is None:
         return int(time.time())
     if not text.isascii() or not text.isdigit() or len(text) > _EPOCH_DIGITS:
         raise InvalidInput.of(
             "E_ENV",
-            f"SOURCE_DATE_EPOCH is not a number of seconds with at most {_EPOCH_DIGITS} digits",
+            f"{_EPOCH} is not a number of seconds with at most {_EPOCH_DIGITS} digits",
             got=text,
             fix="set it to unix seconds, or unset it",
         )

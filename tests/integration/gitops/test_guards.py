@@ -368,6 +368,13 @@ def test_freeze_refuses_and_says_when_it_reopens(world: World) -> None:
     world.repository.ok("apply", "--yes", SOURCE_DATE_EPOCH=str(int(NOW) + 6 * 3600))
 
 
+def test_a_time_that_is_not_the_clocks_is_said(world: World) -> None:
+    world.declare([human(110)])
+    warning = "warning: SOURCE_DATE_EPOCH is set: windows, expiries and soak times are judged at"
+    assert f"{warning} 2026-03-02T12:00:00Z" in world.ok("apply", "--yes").err.splitlines()
+    assert warning not in world.repository.ok("plan").err
+
+
 def test_document_needs_an_owner_of_its_path(world: World) -> None:
     world.policy(owners=[{"path": "desired/catalogs/*", "owners": ["genomics"]}])
     world.declare([human(110)], owner="somebody")
