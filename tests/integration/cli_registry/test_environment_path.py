@@ -93,13 +93,13 @@ NOW = 2_000_000_000
 def test_version_waits_for_the_registry_before_and_for_its_soak_time(pair: Pair, engine: str) -> None:
     pair.declare("prod", "one")
     unknown = pair.run("apply", "--yes", at=NOW)
-    assert (unknown.code, unknown.err.partition(" ")[0]) == (4, "E_ENVIRONMENT_PATH")
+    assert (unknown.code, unknown.error) == (4, "E_ENVIRONMENT_PATH")
 
     pair.declare("staging", "one")
     assert pair.run("apply", "--yes", "--store", "staging", at=NOW).code == 0
     landed = pair.closed_at(engine)
     early = pair.run("apply", "--yes", at=landed + 3599)
-    assert (early.code, early.err.partition(" ")[0]) == (4, "E_SOAK")
+    assert (early.code, early.error) == (4, "E_SOAK")
     assert "it must stand in staging for 3600 seconds" in early.err
     late = pair.run("apply", "--yes", at=landed + 3600)
     assert late.code == 0, late.err
@@ -110,5 +110,5 @@ def test_other_bytes_than_the_registry_before_holds_are_refused(pair: Pair) -> N
     assert pair.run("apply", "--yes", "--store", "staging", at=NOW).code == 0
     pair.declare("prod", "two")
     refused = pair.run("apply", "--yes", at=NOW)
-    assert (refused.code, refused.err.partition(" ")[0]) == (4, "E_ENVIRONMENT_PATH")
+    assert (refused.code, refused.error) == (4, "E_ENVIRONMENT_PATH")
     assert "staging holds sha256:" in refused.err
