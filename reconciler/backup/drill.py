@@ -228,6 +228,19 @@ def identity(
     return Check(name="release-identity", verdict=Verdict.NOT_PROVED, evidence=said)
 
 
+def outrun(found: Found) -> Check:
+    """The packet of a release after the backup stands beside a live ledger that lost that release."""
+    release = f"{found.backup.store}#{found.backup.records + 1}"
+    problem = Problem(
+        code="E_DRILL_OLDER",
+        message=f"the backup is older than the store: the packet of {release} stands beside its ledger",
+        path=found.backup.name,
+        got=f"release {found.backup.release}",
+        fix="use a backup that has it, or another copy of that record",
+    )
+    return judged("release-identity", (f"release {found.backup.release}",), (problem,))
+
+
 def _doubt(live: Sequence[Record] | None, theirs: int, mine: int) -> str:
     """Why a live ledger cannot say which release was the newest; nothing if it can."""
     if live is None:

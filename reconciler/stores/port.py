@@ -252,6 +252,11 @@ def packet_keeper(store: Store) -> PacketKeeper:
     return cast("PacketKeeper", store)
 
 
+def has_packet(store: Store, seq: int) -> bool:
+    """Whether the packet of a release stands beside the ledger."""
+    return store.capabilities.keeps_packets and packet_keeper(store).packet(seq) is not None
+
+
 def refuse_lost_records(store: Store, closed: int) -> None:
     """Refuse a ledger that ends before the packets beside it do: a packet follows its record, never leads.
 
@@ -262,10 +267,8 @@ def refuse_lost_records(store: Store, closed: int) -> None:
     Raises:
         Corrupt: E_LEDGER_CHAIN.
     """
-    if not store.capabilities.keeps_packets:
-        return
-    kept = packet_keeper(store)
-    if kept.packet(closed + 1) is not None and kept.documents(closed + 1) is None:  # nobody wrote meanwhile
+    # Where the record stands by now, somebody wrote meanwhile.
+    if has_packet(store, closed + 1) and packet_keeper(store).documents(closed + 1) is None:
         raise Corrupt.of(
             "E_LEDGER_CHAIN",
             f"the ledger ends with record {closed}, and the packet of release {closed + 1} stands beside it",
