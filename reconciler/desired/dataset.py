@@ -255,17 +255,18 @@ def manifest_problem(data: bytes, where: str) -> Problem | None:
 
 def _declare(pin: Pin, digest: str | None, draft: Draft, implied: set[tuple[str, str, str]]) -> None:
     """Declare a tag or a link, and what it implies; `implied` is what earlier tags did already."""
-    if pin.tag:
+    store, dataset, tag, place, _, file, _, yanked, protected = pin
+    if tag:
         slots: dict[str, Value] = {} if digest is None else {MANIFEST: digest}
-        if pin.tag != DEV:
+        if tag != DEV:
             # An empty list is the wish for an absent slot: a yank by hand of a released version is drift.
-            slots[YANKED] = YANKED if pin.yanked else ()
-        address = Address(pin.store, TAG, f"{pin.dataset}@{pin.tag}")
-        draft.declare(Declaration(address, slots, pin.place, protected=pin.protected))
+            slots[YANKED] = YANKED if yanked else ()
+        address = Address(store, TAG, f"{dataset}@{tag}")
+        draft.declare(Declaration(address, slots, place, None, None, protected))
     if digest is None:
         return
-    known = pin.store, pin.dataset, digest
-    if known in implied and pin.tag and pin.file is None:
+    known = store, dataset, digest
+    if known in implied and tag and file is None:
         return  # nearly every version of a dataset that names one manifest again and again
     _declare_implied(pin, digest, draft)
     if not draft.problems:

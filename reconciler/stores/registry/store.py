@@ -16,7 +16,7 @@ commit.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import replace
@@ -307,11 +307,13 @@ class RegistryStore:
         """The things of one reading, with what is wrong with the objects of manifests."""
         objects, depth = self.registry.settings.objects, selection.depth
         kept = self._listed(state, selection)
-        for address, slots in _things(self.config.name, state, selection.addresses):
-            problems: tuple[Problem, ...] = ()
-            if address.kind == MANIFEST and depth is not Depth.HEADS and address.key[-64:] not in kept:
-                problems = _object_problems(objects, ManifestHash(address.key[-64:]), depth)
-            yield Observed(address, slots, problems)
+
+        def problems(manifest: ManifestHash) -> tuple[Problem, ...]:
+            if depth is Depth.HEADS or manifest in kept:
+                return ()
+            return _object_problems(objects, manifest, depth)
+
+        return _things(self.config.name, state, selection.addresses, problems)
 
     def _listed(self, state: RegistryState, selection: Selection) -> AbstractSet[str]:
         """The objects that are there, where so many are asked for that one listing costs less."""
@@ -425,11 +427,15 @@ def _changes(steps: Sequence[Step]) -> list[Change]:
 
 
 def _things(
-    store: str, state: RegistryState, wanted: AbstractSet[Address] | None
-) -> Iterator[tuple[Address, Slots]]:
+    store: str,
+    state: RegistryState,
+    wanted: AbstractSet[Address] | None,
+    problems: Callable[[ManifestHash], tuple[Problem, ...]],
+) -> Iterator[Observed]:
     """What the rows say of the addresses that are wanted, sorted by address: links, manifests, tags.
 
-    A slot is made when it is asked for: there may be very many, and each is looked at once.
+    A slot is made when it is asked for: there may be very many, and each is looked at once. `problems` says
+    what is wrong with the object of a manifest.
     """
     users: dict[tuple[str, str, ManifestHash], list[str]] = defaultdict(list)
     tags: list[tuple[str, TagRow]] = []
@@ -444,15 +450,17 @@ def _things(
         address = Address(store, LINK, key)
         if wanted is None or address in wanted:
             names = users.get(link)
-            yield address, {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}
+            of_link: Slots = {LINKED: LINKED, TAGS: tuple(sorted(names))} if names else {LINKED: LINKED}
+            yield Observed(address, of_link)
     for one in sorted(state.manifests):
         address = _manifest(store, one)
         if wanted is None or address in wanted:
-            yield address, {CONTENT: address.key}
+            yield Observed(address, {CONTENT: address.key}, problems(one))
     for key, (_, _, _, named, yanked) in sorted(tags, key=itemgetter(0)):
         address = Address(store, TAG, key)
         if wanted is None or address in wanted:
-            yield address, {NAMED: digest_of(named), YANKED: YANKED} if yanked else {NAMED: digest_of(named)}
+            digest = digest_of(named)
+            yield Observed(address, {NAMED: digest, YANKED: YANKED} if yanked else {NAMED: digest})
 
 
 def _manifest(store: str, manifest: ManifestHash) -> Address:
